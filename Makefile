@@ -1,0 +1,51 @@
+# Every target does its own set-up: python3, make and a package index are all it takes.
+
+PORT ?= 8000
+WORKERS ?= 2
+PUBLISHER ?= sns
+CUSTOMERS ?= 30000
+COUPONS ?= 200
+
+PYTHON := .venv/bin/python
+UV := .venv/bin/uv
+READY := .venv/.ready
+
+.PHONY: help install demo up test check bench clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(READY) ## Set up .venv: our packages, and the AWS emulator in an environment of its own.
+
+$(READY): requirements.txt requirements-dev.txt localstack/requirements.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "seckill: python3 must be 3.11 or newer, this one is $$(python3 -V)" >&2; exit 1; }
+	@echo "setting up .venv"
+	@python3 -m venv .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@$(UV) pip install --quiet --python $(PYTHON) -r requirements-dev.txt
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv/ministack
+	@$(UV) pip install --quiet --python .venv/ministack/bin/python -r localstack/requirements.txt
+	@touch $(READY)
+
+demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOMERS= COUPONS=
+	@$(PYTHON) -m demo --customers $(CUSTOMERS) --coupons $(COUPONS)
+
+up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs REDIS_URL= AWS_ENDPOINT_URL=
+	@exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER)
+
+test: $(READY) ## All tests, on a real Valkey and a local AWS.
+	@$(PYTHON) -m pytest
+
+check: $(READY) ## Format, lint, types, template, known vulnerabilities.
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/cfn-lint infra/template.yaml
+	@$(PYTHON) -m infra.audit
+
+bench: $(READY) ## Measure, as ratios within one run; writes build/bench.json.
+	@$(PYTHON) -m bench
+
+clean: ## Remove everything that was made here.
+	@rm -rf .venv .local build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Commands: one file each, its script beside it. A command decides in the store, atomically."""

@@ -1,0 +1,58 @@
+"""The outbox: events that are decided and not yet with the broker.
+
+Publish first, remove after: a crash in between repeats an event and never loses one.
+"""
+
+from collections.abc import Sequence
+
+from redis import Redis, RedisError
+
+from chalicelib import events, telemetry
+from chalicelib.commands import scripts
+from chalicelib.events import AnyEvent
+from chalicelib.publisher import BATCH, BrokerUnavailable, EventPublisher
+
+
+def publish(
+    decided: Sequence[AnyEvent], promotion_id: str, store: Redis, publisher: EventPublisher
+) -> bool:
+    """Hand `decided` to the broker, and take out of the outbox what it has acknowledged.
+
+    Returns whether the broker has all of them. Whatever it does not have waits in the outbox
+    for the relay, so neither a broker nor a store that is away raises here.
+    """
+    for start in range(0, len(decided), BATCH):
+        batch = decided[start : start + BATCH]
+        try:
+            published = publisher.publish(batch)
+        except BrokerUnavailable as error:
+            telemetry.count("publish_failed", promotion=promotion_id, reason=str(error))
+            return False
+        _remove(published, promotion_id, store)
+        if len(published) < len(batch):
+            telemetry.count("publish_failed", promotion=promotion_id, reason="refused in part")
+            return False
+    return True
+
+
+def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) -> int:
+    """Publish what waits in one promotion's outbox, in order; returns how many still wait.
+
+    Several relays at once only repeat events, which every consumer has to bear anyway.
+    """
+    outbox = scripts.key(promotion_id, "outbox")
+    while entries := store.xrange(outbox, count=BATCH):
+        waiting = [events.from_mapping(fields) for _, fields in entries]
+        if not publish(waiting, promotion_id, store, publisher):
+            break
+    return int(store.xlen(outbox))
+
+
+def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> None:
+    if not published:
+        return
+    try:
+        store.xdel(scripts.key(promotion_id, "outbox"), *(f"{e.version}-0" for e in published))
+    except RedisError as error:
+        # They stay in the outbox and are published once more: a repeat, not a loss.
+        telemetry.count("outbox_not_trimmed", promotion=promotion_id, reason=str(error))

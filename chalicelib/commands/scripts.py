@@ -1,0 +1,68 @@
+"""The Lua scripts: how they are put together, and one way to run them.
+
+A script is three files in a row: `clock.lua`, `promotion.lua` and its own. They are static
+text; no value ever becomes part of it. All keys of a promotion share one hash slot and are
+passed in KEYS.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, cast
+
+from redis import Redis
+from redis.commands.core import Script
+
+from chalicelib import events
+from chalicelib.events import AnyEvent
+
+_PARTS = ("promotion", "customers", "outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a script answered: the outcome's word, its details, and the events it decided."""
+
+    outcome: str
+    detail: Mapping[str, str]
+    events: tuple[AnyEvent, ...]
+
+
+def key(promotion_id: str, part: str) -> str:
+    """The store's key of one part of a promotion; the braces put all parts into one slot."""
+    return f"seckill:{{{promotion_id}}}:{part}"
+
+
+@cache
+def source(name: str, clock: str | None = None) -> str:
+    """The text of script `name`; `clock` replaces the part that reads the store's clock."""
+    folder = resources.files(__package__)
+    head = (folder / "clock.lua").read_text() if clock is None else clock
+    return "\n".join(
+        [head, *((folder / f"{part}.lua").read_text() for part in ("promotion", name))]
+    )
+
+
+@cache
+def _script(store: Redis, name: str) -> Script:
+    return store.register_script(source(name))
+
+
+def run(store: Redis, name: str, promotion_id: str, *args: str | int) -> Reply:
+    """Run script `name` on one promotion: one round trip, one atomic step.
+
+    Raises:
+        redis.ConnectionError, redis.TimeoutError: the store did not answer; whether the
+            script ran is not known, and running it again is safe.
+        redis.ResponseError: the store refused or the script is broken.
+    """
+    keys = [key(promotion_id, part) for part in _PARTS]
+    raw = cast("list[Any]", _script(store, name)(keys=keys, args=[promotion_id, *args]))
+    outcome, detail, decided = raw
+    items = iter(detail)
+    return Reply(
+        outcome=outcome,
+        detail=dict(zip(items, items, strict=True)),
+        events=tuple(events.from_fields(fields) for fields in decided),
+    )

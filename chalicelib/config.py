@@ -1,0 +1,71 @@
+"""Settings. The only reader of the environment, and only when first asked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, cast
+
+
+class InvalidSetting(ValueError):
+    """An environment variable has a value this program can't work with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs between stages. Durations carry their unit in the name."""
+
+    stage: str
+    redis_url: str
+    redis_cluster: bool
+    publisher: Literal["sns", "sqs"]
+    topic_arn: str
+    events_queue_url: str
+    store_timeout_s: float
+    broker_timeout_s: float
+    aws_endpoint_url: str | None
+
+    def resource_name(self, name: str) -> str:
+        """The name of a table or queue of this stage, as the template gives it."""
+        return f"seckill-{self.stage}-{name}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return read_settings(os.environ)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings from `environ`.
+
+    Raises:
+        InvalidSetting: a value is out of its range; the message names the variable.
+    """
+    publisher = environ.get("PUBLISHER", "sns")
+    if publisher not in ("sns", "sqs"):
+        message = f"PUBLISHER must be 'sns' or 'sqs', not {publisher!r}"
+        raise InvalidSetting(message)
+    return Settings(
+        stage=environ.get("STAGE", "local"),
+        redis_url=environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
+        redis_cluster=environ.get("REDIS_CLUSTER", "false").lower() == "true",
+        publisher=cast('Literal["sns", "sqs"]', publisher),
+        topic_arn=environ.get("TOPIC_ARN", ""),
+        events_queue_url=environ.get("EVENTS_QUEUE_URL", ""),
+        store_timeout_s=_seconds(environ, "STORE_TIMEOUT_S", "0.5"),
+        broker_timeout_s=_seconds(environ, "BROKER_TIMEOUT_S", "1"),
+        aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
+    )
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: str) -> float:
+    text = environ.get(name, default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= 60:  # noqa: PLR2004 - a Lambda answers within a minute or never
+        message = f"{name} must be a number of seconds above 0 and up to 60, not {text!r}"
+        raise InvalidSetting(message)
+    return seconds

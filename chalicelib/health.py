@@ -1,0 +1,37 @@
+"""Is each dependency there? One cheap call to each."""
+
+from collections.abc import Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.exceptions import PynamoDBException
+from redis import RedisError
+
+from chalicelib import clients
+from chalicelib.config import settings
+from chalicelib.queries.promotions import active_promotions
+
+
+def check() -> dict[str, str]:
+    """`ok` or the kind of failure, by dependency: store, broker, tables."""
+    checks: dict[str, Callable[[], object]] = {
+        "store": lambda: clients.store().ping(),
+        "broker": _ask_broker,
+        "tables": active_promotions,
+    }
+    return {name: _outcome(ask) for name, ask in checks.items()}
+
+
+def _ask_broker() -> None:
+    current = settings()
+    if current.publisher == "sqs":
+        clients.sqs().get_queue_attributes(QueueUrl=current.events_queue_url)
+    else:
+        clients.sns().get_topic_attributes(TopicArn=current.topic_arn)
+
+
+def _outcome(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except (RedisError, BotoCoreError, ClientError, PynamoDBException) as error:
+        return type(error).__name__
+    return "ok"

@@ -1,0 +1,84 @@
+"""The coupons table: who holds what, in which state."""
+
+from decimal import Decimal
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.exceptions import PutError
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
+from pynamodb.models import Model
+
+from chalicelib.events import AnyEvent, CouponGrabbed
+from chalicelib.shapes import Coupon, coupon_id
+from chalicelib.tables import TableMeta, TableName, refused_by_condition
+
+
+class ByNumber(GlobalSecondaryIndex["CouponRow"]):
+    """A promotion's coupons in order of their number."""
+
+    class Meta:
+        """Where the index is."""
+
+        index_name = "byNumber"
+        projection = AllProjection()
+
+    promotion_id = UnicodeAttribute(hash_key=True, attr_name="promotionId")
+    number = NumberAttribute(range_key=True)
+
+
+class CouponRow(Model):
+    """One coupon; `version` is that of the newest event it reflects. Times in epoch ms."""
+
+    class Meta(TableMeta):
+        """Where the table is."""
+
+        table_name = TableName("coupons")
+
+    customer_id = UnicodeAttribute(hash_key=True, attr_name="customerId")
+    coupon = UnicodeAttribute(range_key=True)
+    promotion_id = UnicodeAttribute(attr_name="promotionId")
+    number = NumberAttribute()
+    version = NumberAttribute()
+    state = UnicodeAttribute()
+    discount = UnicodeAttribute()
+    grabbed_at = NumberAttribute(attr_name="grabbedAt")
+    by_number = ByNumber()
+
+    def to_coupon(self) -> Coupon:
+        """The row as the API's coupon."""
+        return Coupon(
+            promotion_id=self.promotion_id,
+            customer_id=self.customer_id,
+            number=int(self.number),
+            state=self.state,
+            discount=Decimal(self.discount),
+            grabbed_at=int(self.grabbed_at),
+        )
+
+
+def on_event(event: AnyEvent) -> None:
+    """Fold one event into the table; types that say nothing of a coupon are skipped.
+
+    Raises:
+        pynamodb.exceptions.PutError: the table can't be written.
+    """
+    if isinstance(event, CouponGrabbed):
+        on_coupon_grabbed(event)
+
+
+def on_coupon_grabbed(event: CouponGrabbed) -> None:
+    """Put the coupon's row, unless it already reflects this event or a newer one."""
+    row = CouponRow(
+        event.customer_id,
+        coupon_id(event.promotion_id, event.number),
+        promotion_id=event.promotion_id,
+        number=event.number,
+        version=event.version,
+        state="GRABBED",
+        discount=str(event.discount),
+        grabbed_at=event.at,
+    )
+    try:
+        row.save(condition=CouponRow.version.does_not_exist() | (CouponRow.version < event.version))
+    except PutError as error:
+        if not refused_by_condition(error):
+            raise

