@@ -32,7 +32,7 @@ demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOME
 	@$(PYTHON) -m demo --customers $(CUSTOMERS) --coupons $(COUPONS)
 
 up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs REDIS_URL= AWS_ENDPOINT_URL=
-	@exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER)
+	@REDIS_URL=$(REDIS_URL) AWS_ENDPOINT_URL=$(AWS_ENDPOINT_URL) exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER)
 
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
 	@$(PYTHON) -m pytest

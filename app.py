@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import redis
-from chalice import Chalice, Rate, Response
-from chalice.app import CloudWatchEvent, Request, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
 from pynamodb.exceptions import PynamoDBException
 
 from chalicelib import answers, clients, health, telemetry, validation
@@ -19,7 +18,8 @@ from chalicelib.config import settings
 from chalicelib.projections import active_promotions, batch, coupons, journal
 from chalicelib.publisher import publisher
 from chalicelib.queries.coupons import coupon_of, coupons_of, coupons_of_promotion
-from chalicelib.queries.promotions import active_promotion, active_promotions as promotions_on_sale
+from chalicelib.queries.promotions import active_promotion
+from chalicelib.queries.promotions import active_promotions as promotions_on_sale
 
 app = Chalice(app_name="seckill")
 
@@ -47,9 +47,15 @@ def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], C
                 answer = answers.problem("TABLE_UNAVAILABLE")
             return Response(answer.body, headers=dict(answer.headers), status_code=answer.status)
 
-        return app.route(path, methods=[method])(respond)
+        routed: Callable[..., Any] = app.route(path, methods=[method])(respond)
+        return routed
 
     return register
+
+
+def request() -> Request:
+    """The request being answered."""
+    return cast("Request", app.current_request)
 
 
 @app.middleware("http")
@@ -70,7 +76,7 @@ def framework_errors_as_problems(event: Request, get_response: Callable[..., Res
 @route("/admin/promotions", "POST")
 def post_promotion() -> Answer:
     """Create a promotion."""
-    body = validation.parse_body(app.current_request.raw_body)
+    body = validation.parse_body(request().raw_body)
     command = validation.create_promotion_from(body, clients.store_clock_ms())
     return answers.created(create_promotion(command, clients.store(), publisher()))
 
@@ -78,7 +84,7 @@ def post_promotion() -> Answer:
 @route("/command/coupons", "POST")
 def post_coupon() -> Answer:
     """Grab a coupon."""
-    command = validation.grab_from(validation.parse_body(app.current_request.raw_body))
+    command = validation.grab_from(validation.parse_body(request().raw_body))
     grab = grab_coupon(command, clients.store(), publisher())
     if grab.outcome != "UNKNOWN":
         return answers.grabbed(grab)
@@ -92,7 +98,7 @@ def post_coupon() -> Answer:
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
-def on_sweep(event: CloudWatchEvent) -> dict[str, Any]:
+def on_sweep(_: CloudWatchEvent) -> dict[str, Any]:
     """Look after every live promotion, once a minute."""
     return sweep(clients.store(), publisher()).to_json()
 
@@ -156,7 +162,7 @@ def get_promotion(promotion_id: str) -> Answer:
 def get_promotion_coupons(promotion_id: str) -> Answer:
     """A promotion's coupons in order of number."""
     promotion_id = validation.path_id("promotionId", promotion_id)
-    after, limit = validation.page_from(app.current_request.query_params, validation.coupon_number)
+    after, limit = validation.page_from(request().query_params, validation.coupon_number)
     page = coupons_of_promotion(promotion_id, after or 0, limit)
     return answers.page(page.coupons, page.after, limit)
 
@@ -165,7 +171,7 @@ def get_promotion_coupons(promotion_id: str) -> Answer:
 def get_coupons(customer_id: str) -> Answer:
     """A customer's coupons."""
     customer_id = validation.path_id("customerId", customer_id)
-    after, limit = validation.page_from(app.current_request.query_params, validation.identifier)
+    after, limit = validation.page_from(request().query_params, validation.identifier)
     page = coupons_of(customer_id, after, limit)
     return answers.page(page.coupons, page.after, limit)
 

@@ -110,7 +110,7 @@ def path_id(name: str, value: str) -> str:
     Raises:
         InvalidInput: names the parameter.
     """
-    return _checked({name: unquote(value)}, name, identifier)
+    return str(_checked({name: unquote(value)}, name, identifier))
 
 
 def page_from(query: Mapping[str, str] | None, after: Callable[[Any], Any]) -> tuple[Any, int]:

@@ -1,0 +1,1 @@
+"""The template of topics, queues and tables, and what works on it."""

@@ -19,6 +19,8 @@ from localstack import provision
 from localstack.processes import Child, LocalCloudError, free_port, require_free, wait_until
 
 ROOT = Path(__file__).parent.parent
+_SERVER_STARTS_WITHIN_S = 30.0
+_GIVEN_SERVER_ANSWERS_WITHIN_S = 5.0
 MINISTACK = ROOT / ".venv" / "ministack" / "bin" / "ministack"
 
 
@@ -82,8 +84,12 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
             endpoint = environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
             start("aws", ministack_binary(), environ=ministack_environ(endpoint, options.folder))
         endpoint = environ["AWS_ENDPOINT_URL"]
-        wait_until(lambda: store_answers(redis_url), f"the store at {redis_url}", children)
-        wait_until(lambda: aws_answers(endpoint), f"AWS at {endpoint}", children)
+        patience_s = _SERVER_STARTS_WITHIN_S if children else _GIVEN_SERVER_ANSWERS_WITHIN_S
+        for ready, what in (
+            (lambda: store_answers(redis_url), f"the store at {redis_url}"),
+            (lambda: aws_answers(endpoint), f"AWS at {endpoint}"),
+        ):
+            wait_until(ready, what, children, patience_s)
         outputs = provision.provision(endpoint, environ["STAGE"], provision.LOCAL_PARAMETERS)
         environ["TOPIC_ARN"] = outputs["TopicArn"]
         environ["EVENTS_QUEUE_URL"] = outputs["EventsQueueUrl"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from chalice.app import ScheduledEventConfig, SQSEventConfig
+from chalice.app import ScheduledEventConfig, ScheduleExpression, SQSEventConfig
 from chalice.local import LambdaContext
 
 import app as entry_points
@@ -112,7 +112,7 @@ def _poll(config: SQSEventConfig, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             if not url:
-                url = sqs.get_queue_url(QueueName=config.queue)["QueueUrl"]
+                url = sqs.get_queue_url(QueueName=config.queue or "")["QueueUrl"]
                 answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
                 arn = answer["Attributes"]["QueueArn"]
             feed(sqs, url, arn, config.batch_size, handler)
@@ -127,8 +127,9 @@ def _fire(config: ScheduledEventConfig, period_s: int, stop: threading.Event) ->
         _invoke(handler, scheduled_event(config.name))
 
 
-def period_of(expression: str) -> int:
-    """Seconds of a `rate(n minutes)` expression."""
+def period_of(schedule: ScheduleExpression | str) -> int:
+    """Seconds of a `rate(n minutes)` schedule."""
+    expression = schedule if isinstance(schedule, str) else schedule.to_string()
     match = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
     if match is None:
         message = f"only rate(...) schedules run locally, not {expression}"
@@ -156,9 +157,12 @@ def main() -> None:
     for config in entry_points.app.event_sources:
         if isinstance(config, SQSEventConfig):
             thread = threading.Thread(target=_poll, args=(config, stop), daemon=True)
-        else:
-            period_s = period_of(config.schedule_expression.to_string())
+        elif isinstance(config, ScheduledEventConfig):
+            period_s = period_of(config.schedule_expression)
             thread = threading.Thread(target=_fire, args=(config, period_s, stop), daemon=True)
+        else:
+            message = f"{config.name}: only queues and schedules are fed locally"
+            raise TypeError(message)
         threads.append(thread)
     for thread in threads:
         thread.start()

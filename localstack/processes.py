@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -54,10 +55,8 @@ class Child:
     def stop(self) -> None:
         """End the server and its whole process group; at once if it does not go by itself."""
         self._signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):  # the kill below is for exactly this
             self.process.wait(_STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            pass  # the kill below is for exactly this
         self._signal(signal.SIGKILL)
         self.process.wait()
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, cast
 
 from redis import Redis
 
@@ -37,6 +37,6 @@ def standing_of(promotion_id: str, store: Redis) -> Standing:
             _never_heard_of.popitem(last=False)
         return "UNKNOWN_PROMOTION"
     if row.closed_as:
-        return row.closed_as
+        return cast("Standing", row.closed_as)
     seconds, _ = store.time()
     return "FINISHED" if row.finish_time <= seconds * 1000 else "RECOVERING"

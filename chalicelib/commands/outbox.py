@@ -4,6 +4,7 @@ Publish first, remove after: a crash in between repeats an event and never loses
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 from redis import Redis, RedisError
 
@@ -41,7 +42,7 @@ def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) 
     Several relays at once only repeat events, which every consumer has to bear anyway.
     """
     outbox = scripts.key(promotion_id, "outbox")
-    while entries := store.xrange(outbox, count=BATCH):
+    while entries := cast("list[tuple[str, dict[str, str]]]", store.xrange(outbox, count=BATCH)):
         waiting = [events.from_mapping(fields) for _, fields in entries]
         if not publish(waiting, promotion_id, store, publisher):
             break

@@ -45,7 +45,8 @@ def source(name: str, clock: str | None = None) -> str:
 
 
 @cache
-def _script(store: Redis, name: str) -> Script:
+def script(store: Redis, name: str) -> Script:
+    """Script `name` on `store`; redis-py loads it again where the server has forgotten it."""
     return store.register_script(source(name))
 
 
@@ -58,7 +59,7 @@ def run(store: Redis, name: str, promotion_id: str, *args: str | int) -> Reply:
         redis.ResponseError: the store refused or the script is broken.
     """
     keys = [key(promotion_id, part) for part in _PARTS]
-    raw = cast("list[Any]", _script(store, name)(keys=keys, args=[promotion_id, *args]))
+    raw = cast("list[Any]", script(store, name)(keys=keys, args=[promotion_id, *args]))
     outcome, detail, decided = raw
     items = iter(detail)
     return Reply(

@@ -6,7 +6,6 @@ so a late or a doubled sweep changes nothing.
 """
 
 from dataclasses import asdict, dataclass, field
-
 from typing import Any
 
 from redis import Redis, RedisError

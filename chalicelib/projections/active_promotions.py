@@ -97,12 +97,13 @@ def on_event(event: AnyEvent) -> None:
     """
     if not isinstance(event, Event):
         return
+    _put_counts(event)
+    # The state comes last: it is what a reader finds a row by, and the row must be whole then.
     if isinstance(event, PromotionStarted):
         _put_offer(event)
         _put_state(event, "ON_SALE")
     if isinstance(event, PromotionFinished):
         _put_state(event, "FINISHED")
-    _put_counts(event)
 
 
 def _put_offer(event: PromotionStarted) -> None:

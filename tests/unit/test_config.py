@@ -1,0 +1,19 @@
+"""Settings: defaults, and a clear word for what can't be."""
+
+import pytest
+
+from chalicelib.config import InvalidSetting, read_settings
+
+
+def test_names_are_those_of_the_template() -> None:
+    assert read_settings({"STAGE": "dev"}).resource_name("coupons") == "seckill-dev-coupons"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PUBLISHER", "kafka"), ("STORE_TIMEOUT_S", "soon"), ("BROKER_TIMEOUT_S", "0"),
+     ("STORE_TIMEOUT_S", "nan"), ("STORE_TIMEOUT_S", "61")],
+)  # fmt: skip
+def test_a_setting_out_of_range_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidSetting, match=name):
+        read_settings({name: value})

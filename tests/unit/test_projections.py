@@ -1,0 +1,156 @@
+"""Every projection: once, twice, shuffled - the same table."""
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+from pynamodb.models import Model
+from redis import Redis
+
+from chalicelib.commands.grab import GrabCoupon, grab_coupon
+from chalicelib.events import AnyEvent, PromotionFinished, PromotionStarted, from_mapping
+from chalicelib.projections import active_promotions, coupons, journal
+from chalicelib.projections.active_promotions import ActivePromotionRow
+from chalicelib.projections.coupons import CouponRow
+from chalicelib.projections.journal import EventRow, JournalConflict
+from chalicelib.queries.promotions import active_promotion
+from chalicelib.queries.promotions import active_promotions as on_sale
+from tests.unit.conftest import Broker
+
+PROJECTIONS: dict[type[Model], Callable[[AnyEvent], None]] = {
+    EventRow: journal.on_event,
+    CouponRow: coupons.on_event,
+    ActivePromotionRow: active_promotions.on_event,
+}
+
+
+@pytest.fixture
+def story(promotion: Callable[..., str], store: Redis, broker: Broker) -> list[AnyEvent]:
+    """All events of two sales: one sold out, one still on."""
+    for stock in (4, 9):
+        sale = promotion(stock=stock)
+        for n in range(5):
+            grab_coupon(GrabCoupon(sale, f"customer-{n}"), store, broker)
+    return list(broker.published)
+
+
+def table(model: type[Model]) -> list[dict[str, Any]]:
+    return sorted((row.attribute_values for row in model.scan()), key=str)
+
+
+def folded(model: type[Model], events: Sequence[AnyEvent]) -> list[dict[str, Any]]:
+    """The table that `events` make, in a world of its own."""
+    with mock_aws():
+        model.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
+        for event in events:
+            PROJECTIONS[model](event)
+        return table(model)
+
+
+@pytest.mark.parametrize("model", PROJECTIONS)
+def test_repeated_and_shuffled_events_make_the_same_table(
+    story: list[AnyEvent], model: type[Model]
+) -> None:
+    expected = folded(model, story)
+    assert expected
+    shuffle = random.Random(17)
+    for _ in range(8):
+        mixed = [event for event in story for _ in range(shuffle.randint(1, 3))]
+        shuffle.shuffle(mixed)
+        assert folded(model, mixed) == expected
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_batching_of_active_promotions_makes_the_same_table(
+    story: list[AnyEvent], data: st.DataObject
+) -> None:
+    expected = folded(ActivePromotionRow, story)
+    left = list(data.draw(st.permutations(story + story[:3])))
+    collapsed = []
+    while left:
+        size = data.draw(st.integers(1, 10))
+        batch, left = left[:size], left[size:]
+        matter = active_promotions.that_matter(batch)
+        collapsed += [event for event in batch if (event.promotion_id, event.version) in matter]
+    assert folded(ActivePromotionRow, collapsed) == expected
+
+
+def test_a_batch_touches_a_shared_row_only_for_its_newest_counts_and_its_ends(
+    story: list[AnyEvent],
+) -> None:
+    sale = [event for event in story if event.promotion_id == story[0].promotion_id]
+    assert {version for _, version in active_promotions.that_matter(sale)} == {1, len(sale)}
+
+
+def test_a_finish_that_comes_before_its_start_still_ends_as_finished(
+    aws: None, story: list[AnyEvent]
+) -> None:
+    start = next(event for event in story if isinstance(event, PromotionStarted))
+    finish = next(event for event in story if isinstance(event, PromotionFinished))
+    active_promotions.on_event(finish)
+    assert active_promotion(finish.promotion_id) is None
+    active_promotions.on_event(start)
+    assert active_promotion(finish.promotion_id) is None
+    assert ActivePromotionRow.get(finish.promotion_id).state == "FINISHED"
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_a_start_that_is_half_written_is_not_shown_half(
+    aws: None, story: list[AnyEvent], monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    start = next(event for event in story if isinstance(event, PromotionStarted))
+    update = ActivePromotionRow.update
+    done: list[Any] = []
+
+    def dies_after(*args: Any, **kwargs: Any) -> Any:
+        if len(done) == writes:
+            raise ConnectionResetError
+        done.append(args)
+        return update(*args, **kwargs)
+
+    monkeypatch.setattr(ActivePromotionRow, "update", dies_after)
+    with suppress(ConnectionResetError):
+        active_promotions.on_event(start)
+    assert [p.promotion_id for p in on_sale()] == ([start.promotion_id] if writes == 3 else [])
+
+
+def test_counts_that_come_before_the_start_show_nothing_until_it_comes(
+    aws: None, story: list[AnyEvent]
+) -> None:
+    sale = story[-1].promotion_id
+    active_promotions.on_event(story[-1])
+    assert active_promotion(sale) is None
+    active_promotions.on_event(next(e for e in story if e.promotion_id == sale))
+    shown = active_promotion(sale)
+    assert shown is not None
+    assert (shown.state, shown.available) == ("ON_SALE", 4)
+
+
+def test_another_event_under_the_same_version_is_a_conflict_and_overwrites_nothing(
+    aws: None, story: list[AnyEvent]
+) -> None:
+    for event in story:
+        journal.on_event(event)
+    before = table(EventRow)
+    usurper = from_mapping({**story[1].to_dict(), "customerId": "mallory"})
+    with pytest.raises(JournalConflict):
+        journal.on_event(usurper)
+    assert table(EventRow) == before
+
+
+def test_the_journal_keeps_an_event_of_a_type_it_does_not_know_and_others_skip_it(
+    aws: None,
+) -> None:
+    body = {"type": "CouponGilded", "promotionId": "sale", "version": 1, "at": 6, "gold": [1]}
+    event = from_mapping(body)
+    for project in PROJECTIONS.values():
+        project(event)
+        project(event)
+    assert len(table(EventRow)) == 1
+    assert table(CouponRow) == table(ActivePromotionRow) == []

@@ -1,0 +1,24 @@
+"""The scripts' text: only declared keys, no value built in."""
+
+import re
+from importlib import resources
+
+import pytest
+
+SCRIPTS = sorted(
+    path.name
+    for path in resources.files("chalicelib.commands").iterdir()
+    if path.name.endswith(".lua")
+)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_key_a_script_touches_is_passed_in_keys(name: str) -> None:
+    text = (resources.files("chalicelib.commands") / name).read_text()
+    calls = re.findall(r"redis\.call\('(\w+)'(?:, *([^,)]+))?", text)
+    assert all(key.startswith("KEYS[") for command, key in calls if command != "TIME"), calls
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_says_what_it_is_for_first(name: str) -> None:
+    assert (resources.files("chalicelib.commands") / name).read_text().startswith("-- ")
