@@ -1,0 +1,1 @@
+"""Measurements, as ratios of two sides that take turns within one run."""
