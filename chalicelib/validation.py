@@ -152,8 +152,6 @@ def payment_from(coupon_id: str, body: Mapping[str, Any]) -> PayCoupon:
     reference = None
     if "paymentReference" in body:
         reference = _take(body, "paymentReference", identifier, faults)
-        if reference == "-":
-            faults["paymentReference"] = "must name a payment"
     if faults:
         raise InvalidInput(faults)
     return PayCoupon(promotion_id, number, customer_id, reference)

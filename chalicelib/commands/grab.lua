@@ -12,14 +12,15 @@
 --   REPEATED       the coupon of before; its event, if it still waits in the outbox
 --   GRANTED        the coupon
 --   NOT_STARTED    opensAt (ms)
---   SOLD_OUT, LIMIT_REACHED, FINISHED, CANCELLED
+--   SOLD_OUT, LIMIT_REACHED        nothing for this customer now
+--   SOLD_OUT, FINISHED, CANCELLED  over: 1; nothing for anybody ever
 --   UNKNOWN        the store has no such promotion, or has lost a part of it
 
 local own = redis.call('HGET', KEYS[2], ARGV[2])
 if not own then
   local closed_as = redis.call('HGET', KEYS[1], 'closed_as')
   if closed_as then
-    return {closed_as, {}, {}}
+    return {closed_as, {'over', 1}, {}}
   end
 end
 local promotion = read_promotion()
@@ -45,7 +46,7 @@ if promotion.state == 'SCHEDULED' then
   return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
 end
 if promotion.closed_as then
-  return answer(promotion, now, promotion.closed_as)
+  return answer(promotion, now, promotion.closed_as, {'over', 1})
 end
 if active(coupons) >= promotion.limit then
   return answer(promotion, now, 'LIMIT_REACHED')

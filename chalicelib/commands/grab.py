@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib import telemetry
-from chalicelib.commands import requests
+from chalicelib.commands import over, requests
 from chalicelib.commands.coupon import coupon_from
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.shapes import Coupon
@@ -46,6 +46,10 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
     Raises:
         redis.RedisError: the store is away or refused; the customer may safely ask again.
     """
+    closed_as = over.marked(command.promotion_id, command.customer_id)
+    if closed_as is not None:
+        _count(command, closed_as, 0)
+        return Grab(closed_as)
     request = (command.promotion_id, command.customer_id)
     if command.key and not requests.is_free_for(command.key, request, outside.store):
         return Grab("IDEMPOTENCY_KEY_REUSED")
@@ -54,15 +58,21 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
     reply = decision.reply
     if command.key and reply.outcome == "GRANTED":
         requests.remember(command.key, request, outside.store)
-    telemetry.count(
-        "grabs",
-        by={"outcome": reply.outcome},
-        promotion=command.promotion_id,
-        customer=telemetry.pseudonym(command.customer_id),
-        version=reply.events[-1].version if reply.events else 0,
-    )
+    if "over" in reply.detail:
+        over.mark(command.promotion_id, reply.outcome, outside.store)
+    _count(command, reply.outcome, reply.events[-1].version if reply.events else 0)
     if reply.outcome == "NOT_STARTED":
         opens_at = reply.detail["opensAt"]
         return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now)
     coupon = coupon_from(reply, command.promotion_id, command.customer_id)
     return Grab(reply.outcome, coupon=coupon, published=decision.published)
+
+
+def _count(command: GrabCoupon, outcome: str, version: int) -> None:
+    telemetry.count(
+        "grabs",
+        by={"outcome": outcome},
+        promotion=command.promotion_id,
+        customer=telemetry.pseudonym(command.customer_id),
+        version=version,
+    )

@@ -7,7 +7,7 @@
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
 -- ARGV[3]        number of the coupon
--- ARGV[4]        payment reference, or "-"
+-- ARGV[4]        payment reference, or "*" for none
 -- Returns {outcome, detail, events, timer, now}; the detail is the coupon, where there is one
 --   PAID             it is sold
 --   REPEATED         it was paid before, by this reference
@@ -34,7 +34,7 @@ end
 if coupon.state == 'G' and not coupon.deadline then
   return answer_coupon(promotion, now, 'NOTHING_TO_PAY', coupon)
 end
-local reference = ARGV[4] ~= '-' and ARGV[4] or nil
+local reference = ARGV[4] ~= '*' and ARGV[4] or nil
 if coupon.state == 'P' then
   local same = not reference or coupon.reference == reference
   return answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)

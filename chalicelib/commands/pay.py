@@ -41,7 +41,7 @@ def pay_coupon(command: PayCoupon, outside: Outside) -> Settled:
     Raises:
         redis.RedisError: the store is away or refused; asking again is safe.
     """
-    reference = command.payment_reference or "-"
+    reference = command.payment_reference or "*"
     decision = decide(
         outside, "pay", command.promotion_id, command.customer_id, command.number, reference
     )

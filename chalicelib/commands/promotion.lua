@@ -39,7 +39,7 @@ local function read_promotion()
   }
 end
 
--- A coupon in the store: "number version at state [deadline paid_at reference key]", `-` for
+-- A coupon in the store: "number version at state [deadline paid_at reference key]", `*` for
 -- none; a customer's coupons are joined by ";". State: G grabbed, P paid, R released at its
 -- deadline, B given back; D, E, F: a refund is due, for the reason in REFUSED. The version is
 -- that of the coupon's newest event.
@@ -55,7 +55,7 @@ local REFUND = {HOLD_EXPIRED = 'D', COUPON_RELEASED = 'E', CANCELLED = 'F'}
 local function write_coupon(coupon)
   local parts, last = {}, 0
   for i, name in ipairs(COUPON) do
-    local value = coupon[name] or '-'
+    local value = coupon[name] or '*'
     parts[i] = type(value) == 'number' and string.format('%d', value) or value
     last = coupon[name] and i or last
   end
@@ -65,7 +65,7 @@ end
 local function read_coupon(text)
   local coupon, i = {}, 1
   for part in string.gmatch(text, '%S+') do
-    if part ~= '-' then
+    if part ~= '*' then
       coupon[COUPON[i]] = i <= 3 and tonumber(part) or part
     end
     i = i + 1
