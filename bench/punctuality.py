@@ -46,21 +46,22 @@ def rows(cloud: LocalCloud) -> Iterator[Row]:
     """Median and worst lateness in milliseconds, of starts, ends, and releases of the unpaid."""
     post = _poster(cloud.url)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        due = list(pool.map(lambda number: _unpaid(post, "release alone", number), range(_UNPAID)))
+        happened = _journal(due)
         instant = clients.store_clock_ms() + _AHEAD_MS
         planned = [("at one instant", instant)] * _AT_ONE_INSTANT
         planned += [("at odd milliseconds", instant + odd) for odd in _ODD_MS]
-        due = [
-            event
-            for events in pool.map(lambda plan: _promotion(post, *plan), planned)
-            for event in events
-        ]
+        for events in pool.map(lambda plan: _promotion(post, *plan), planned):
+            due += events
         if clients.store_clock_ms() >= instant:
             message = f"creating {len(planned)} promotions took longer than {_AHEAD_MS} ms"
             raise InvalidMeasurement(message)
-        due += pool.map(lambda number: _unpaid(post, number), range(_UNPAID))
-    late = lateness(due, _journal(due))
-    for kind in late:
-        for measure, value in _summary(late[kind]):
+        due += pool.map(
+            lambda number: _unpaid(post, "release among starts", number), range(_UNPAID)
+        )
+    happened |= _journal(due[_UNPAID:])
+    for kind, late in lateness(due, happened).items():
+        for measure, value in _summary(late):
             at_most = AT_MOST_MS if measure == "worst" else None
             yield Row(name=f"{kind}, late: {measure}", value=value, unit="ms", at_most=at_most)
 
@@ -91,14 +92,14 @@ def _promotion(post: Callable[..., Any], kind: str, opens_at: int) -> list[Due]:
     ]
 
 
-def _unpaid(post: Callable[..., Any], number: int) -> Due:
+def _unpaid(post: Callable[..., Any], kind: str, number: int) -> Due:
     """A coupon that is grabbed now and never paid."""
     now = clients.store_clock_ms()
     times = {"publishTime": now, "finishTime": now + 60_000, "holdSeconds": _HOLD_S}
     promotion_id = post("/admin/promotions", **times, **_OFFER)["promotionId"]
     customer_id = f"never-pays-{number}"
     coupon = post("/command/coupons", promotionId=promotion_id, customerId=customer_id)
-    return Due("release of the unpaid", promotion_id, "CouponReleased", coupon["deadline"])
+    return Due(kind, promotion_id, "CouponReleased", coupon["deadline"])
 
 
 _OFFER: dict[str, Any] = {"numberOfCoupons": 5, "discount": 0.5}
