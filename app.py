@@ -244,7 +244,8 @@ def on_sweep(_: CloudWatchEvent) -> dict[str, Any]:
     return sweep(outside()).to_json()
 
 
-@app.on_sqs_message(settings().resource_name("timers"), batch_size=BATCH, name="wake")
+# One at a time: a timer may wait for its millisecond, and must not hold up one that is due.
+@app.on_sqs_message(settings().resource_name("timers"), batch_size=1, name="wake")
 def on_timer_messages(event: SQSEvent) -> None:
     """Touch what is due."""
     batch.each(records(event), lambda body: wake_promotion(timers.parse(body), outside()))

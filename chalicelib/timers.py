@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # The longest delay that SQS takes.
 MAX_DELAY_S = 900
+# What sending and receiving a message takes.
+EARLY_MS = 200
 
 
 class InvalidTimer(ValueError):
@@ -58,8 +60,8 @@ def queue_timers(client: "SQSClient", queue_url: str) -> Arm:
     """Arms timers as delayed messages; one that can't be sent is left to the sweep."""
 
     def arm(timer: Timer, now_ms: int) -> None:
-        # Rounded down: the consumer waits for the rest of a second, a message can't.
-        delay_s = max(0, math.floor((timer.due_at - now_ms) / 1000))
+        # Early, and rounded down: the consumer waits for the rest, a message can't.
+        delay_s = max(0, math.floor((timer.due_at - now_ms - EARLY_MS) / 1000))
         try:
             client.send_message(
                 QueueUrl=queue_url,

@@ -12,4 +12,8 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
-return answer(promotion, now, promotion.closed_as or promotion.state)
+local reply = answer(promotion, now, promotion.closed_as or promotion.state)
+if reply[4] == 0 then
+  reply[4] = timer_to_arm(promotion, now)  -- makes up for a timer that got lost
+end
+return reply

@@ -22,4 +22,6 @@ redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 promotion = read_promotion()
 advance(promotion, now)
-return answer(promotion, now, 'EDITED', {'state', promotion.state})
+local reply = answer(promotion, now, 'EDITED', {'state', promotion.state})
+reply[4] = timer_to_arm(promotion, now)
+return reply

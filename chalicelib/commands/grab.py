@@ -48,7 +48,6 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
     """
     closed_as = over.marked(command.promotion_id, command.customer_id)
     if closed_as is not None:
-        _count(command, closed_as, 0)
         return Grab(closed_as)
     request = (command.promotion_id, command.customer_id)
     if command.key and not requests.is_free_for(command.key, request, outside.store):
@@ -60,19 +59,15 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
         requests.remember(command.key, request, outside.store)
     if "over" in reply.detail:
         over.mark(command.promotion_id, reply.outcome, outside.store)
-    _count(command, reply.outcome, reply.events[-1].version if reply.events else 0)
+    telemetry.count(
+        "grabs",
+        by={"outcome": reply.outcome},
+        promotion=command.promotion_id,
+        customer=telemetry.pseudonym(command.customer_id),
+        version=reply.events[-1].version if reply.events else 0,
+    )
     if reply.outcome == "NOT_STARTED":
         opens_at = reply.detail["opensAt"]
         return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now)
     coupon = coupon_from(reply, command.promotion_id, command.customer_id)
     return Grab(reply.outcome, coupon=coupon, published=decision.published)
-
-
-def _count(command: GrabCoupon, outcome: str, version: int) -> None:
-    telemetry.count(
-        "grabs",
-        by={"outcome": outcome},
-        promotion=command.promotion_id,
-        customer=telemetry.pseudonym(command.customer_id),
-        version=version,
-    )

@@ -17,4 +17,6 @@ redis.call('HSET', KEYS[1], 'state', 'SCHEDULED', 'version', 0, 'granted', 0, 's
 local promotion = read_promotion()
 local now = now_ms()
 advance(promotion, now)
-return answer(promotion, now, 'INSTALLED', {'state', promotion.state})
+local reply = answer(promotion, now, 'INSTALLED', {'state', promotion.state})
+reply[4] = timer_to_arm(promotion, now)
+return reply

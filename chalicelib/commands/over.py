@@ -6,7 +6,8 @@ from the mark, and these still ask the store, so no winner's retry is ever told 
 promotion that is merely out of stock is not over: a unit may come back at any moment.
 
 A mark holds for a second and is then checked again with one cheap call, so whatever an operator
-may have done to the store shows within that time.
+may have done to the store shows within that time. Whom it has answered is counted in the mark and
+reported when it is renewed: a line for each of a million losers would cost more than the answer.
 """
 
 import time
@@ -16,6 +17,7 @@ from typing import cast
 
 from redis import Redis
 
+from chalicelib import telemetry
 from chalicelib.commands import scripts
 
 HOLDS_S = 1.0
@@ -29,6 +31,7 @@ class _Mark:
     closed_as: str
     customers: frozenset[str]
     until: float
+    told: int = 0
 
 
 _marks: OrderedDict[str, _Mark] = OrderedDict()
@@ -39,6 +42,7 @@ def marked(promotion_id: str, customer_id: str) -> str | None:
     mark = _marks.get(promotion_id)
     if mark is None or mark.until <= time.monotonic() or customer_id in mark.customers:
         return None
+    mark.told += 1
     return mark.closed_as
 
 
@@ -49,8 +53,10 @@ def mark(promotion_id: str, closed_as: str, store: Redis) -> None:
         redis.RedisError: the store is away.
     """
     known = _marks.get(promotion_id)
-    if known is not None and known.until > time.monotonic():
-        return
+    if known is not None:
+        if known.until > time.monotonic():
+            return
+        _report(promotion_id, known)
     key = scripts.key(promotion_id, "customers")
     count = store.hlen(key)
     if count > MOST_CUSTOMERS:
@@ -62,4 +68,10 @@ def mark(promotion_id: str, closed_as: str, store: Redis) -> None:
     _marks[promotion_id] = _Mark(closed_as, customers, time.monotonic() + HOLDS_S)
     _marks.move_to_end(promotion_id)
     if len(_marks) > _MOST_MARKS:
-        _marks.popitem(last=False)
+        _report(*_marks.popitem(last=False))
+
+
+def _report(promotion_id: str, mark: _Mark) -> None:
+    if mark.told:
+        telemetry.count("grabs", mark.told, by={"outcome": mark.closed_as}, promotion=promotion_id)
+        mark.told = 0

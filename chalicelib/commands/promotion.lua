@@ -278,14 +278,11 @@ end
 -- Write what was decided and return {outcome, detail, events, timer, now}. `timer` is when the
 -- caller has to have this promotion touched again (ms), 0 for never.
 local function answer(promotion, now, outcome, detail)
-  local timer = 0
-  if #promotion.events > 0 then
-    write(promotion)
+  if #promotion.events == 0 then
+    return {outcome, detail or {}, {}, 0, now}
   end
-  if #promotion.events > 0 or promotion.timer_at <= now then
-    timer = timer_to_arm(promotion, now)
-  end
-  return {outcome, detail or {}, promotion.events, timer, now}
+  write(promotion)
+  return {outcome, detail or {}, promotion.events, timer_to_arm(promotion, now), now}
 end
 
 -- Answer with a coupon. Its newest event, if it still waits in the outbox, goes along: it may

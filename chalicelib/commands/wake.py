@@ -4,10 +4,10 @@ import time
 
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.sweep import advance_promotion
-from chalicelib.timers import Timer
+from chalicelib.timers import EARLY_MS, Timer
 
-# A queue's delay is in whole seconds and rounded down: this much is left to wait at the most.
-_LONGEST_WAIT_S = 1.0
+# A queue's delay is in whole seconds, rounded down: this much is left to wait at the most.
+_LONGEST_WAIT_S = 1 + EARLY_MS / 1000
 
 
 def wake_promotion(timer: Timer, outside: Outside) -> str:
