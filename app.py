@@ -1,6 +1,6 @@
 """Every entry point of the system: routes, queue consumers, schedules. No logic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, cast
 
@@ -8,18 +8,34 @@ import redis
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
 from pynamodb.exceptions import PynamoDBException
 
-from chalicelib import answers, clients, health, telemetry, validation
+from chalicelib import answers, clients, health, telemetry, timers, validation
 from chalicelib.answers import Answer
-from chalicelib.commands.create_promotion import create_promotion
+from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
+from chalicelib.commands.decision import Outside
+from chalicelib.commands.edit_promotion import (
+    EditPromotion,
+    RestockPromotion,
+    cancel_promotion,
+    edit_promotion,
+    restock_promotion,
+)
 from chalicelib.commands.grab import grab_coupon
-from chalicelib.commands.missing import standing_of
+from chalicelib.commands.missing import verdict_on
+from chalicelib.commands.offer import UnknownItem
+from chalicelib.commands.pay import Settled, give_back_coupon, pay_coupon
+from chalicelib.commands.promotions import PromotionRow, find_promotion
+from chalicelib.commands.standing import promotions_page, standings
 from chalicelib.commands.sweep import sweep
+from chalicelib.commands.wake import wake_promotion
+from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
+from chalicelib.items import find_item
 from chalicelib.projections import active_promotions, batch, coupons, journal
 from chalicelib.publisher import publisher
 from chalicelib.queries.coupons import coupon_of, coupons_of, coupons_of_promotion
-from chalicelib.queries.promotions import active_promotion
+from chalicelib.queries.promotions import active_promotion, projected_rows
 from chalicelib.queries.promotions import active_promotions as promotions_on_sale
+from chalicelib.shapes import Promotion
 
 app = Chalice(app_name="seckill")
 
@@ -36,6 +52,8 @@ def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], C
                 answer = view(**path_parameters)
             except validation.InvalidInput as error:
                 answer = answers.problem("INVALID", errors=error.faults)
+            except UnknownItem:
+                answer = answers.problem("INVALID", errors={"itemId": "there is no such item"})
             except (redis.ConnectionError, redis.TimeoutError, *answers.STORE_AWAY) as error:
                 telemetry.count("store_unavailable", reason=str(error))
                 answer = answers.problem("STORE_UNAVAILABLE")
@@ -58,6 +76,23 @@ def request() -> Request:
     return cast("Request", app.current_request)
 
 
+def body() -> dict[str, Any]:
+    """The JSON object in the request's body."""
+    return validation.parse_body(request().raw_body)
+
+
+def records(event: SQSEvent) -> list[Mapping[str, Any]]:
+    """The messages of a batch, as SQS made them."""
+    found: list[Mapping[str, Any]] = event.to_dict()["Records"]
+    return found
+
+
+def outside() -> Outside:
+    """What commands work with, made once per process."""
+    arm = timers.queue_timers(clients.sqs(), settings().timers_queue_url)
+    return Outside(clients.store(), publisher(), arm)
+
+
 @app.middleware("http")
 def framework_errors_as_problems(event: Request, get_response: Callable[..., Response]) -> Response:
     """Give the framework's own refusals the form of all others."""
@@ -70,37 +105,150 @@ def framework_errors_as_problems(event: Request, get_response: Callable[..., Res
     return Response(answer.body, headers=headers, status_code=answer.status)
 
 
-# --- commands -------------------------------------------------------------------------------
+# --- admin ----------------------------------------------------------------------------------
 
 
 @route("/admin/promotions", "POST")
 def post_promotion() -> Answer:
     """Create a promotion."""
-    body = validation.parse_body(request().raw_body)
-    command = validation.create_promotion_from(body, clients.store_clock_ms())
-    return answers.created(create_promotion(command, clients.store(), publisher()))
+    offer = validation.offer_from(body(), clients.store_clock_ms())
+    row, state = create_promotion(CreatePromotion(offer), outside())
+    return answers.ok(shown([row])[0].to_json(), 202 if state is None else 201)
+
+
+@route("/admin/promotions/{promotion_id}", "PUT")
+def put_promotion(promotion_id: str) -> Answer:
+    """Edit a promotion until it has started."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    offer = validation.offer_from(body(), clients.store_clock_ms())
+    return changed(promotion_id, edit_promotion(EditPromotion(promotion_id, offer), outside()))
+
+
+@route("/admin/promotions/{promotion_id}/stock", "POST")
+def post_stock(promotion_id: str) -> Answer:
+    """Add units, also during the sale."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    add, key = validation.restock_from(body()), validation.key_from(request().headers)
+    return changed(
+        promotion_id, restock_promotion(RestockPromotion(promotion_id, add, key), outside())
+    )
+
+
+@route("/admin/promotions/{promotion_id}", "DELETE")
+def delete_promotion(promotion_id: str) -> Answer:
+    """Cancel a promotion; a live sale stops at once."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    return changed(promotion_id, cancel_promotion(promotion_id, outside()), cancelled=True)
+
+
+@route("/admin/promotions")
+def list_promotions() -> Answer:
+    """All promotions, in every state."""
+    after, limit = validation.page_from(request().query_params, validation.identifier)
+    rows, more = promotions_page(after, limit)
+    return answers.page(shown(rows), more, limit)
+
+
+@route("/admin/promotions/{promotion_id}")
+def show_promotion(promotion_id: str) -> Answer:
+    """One promotion, in any state."""
+    return show_row(validation.path_id("promotionId", promotion_id))
+
+
+@route("/admin/items", "POST")
+def post_item() -> Answer:
+    """Create an item."""
+    return answers.ok(create_item(validation.item_from(body())).to_json(), 201)
+
+
+@route("/admin/items/{item_id}", "PUT")
+def put_item(item_id: str) -> Answer:
+    """Edit an item."""
+    item_id = validation.path_id("itemId", item_id)
+    item = edit_item(item_id, validation.item_from(body()))
+    return answers.ok(item.to_json()) if item else answers.problem("UNKNOWN_ITEM")
+
+
+def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
+    """Promotions as the operator sees them: table, store and read table side by side."""
+    ids = [row.promotion_id for row in rows]
+    projected = projected_rows(ids)
+    return [
+        answers.promotion_for_operator(row, standing, projected.get(row.promotion_id))
+        for row, standing in zip(rows, standings(ids, clients.store()), strict=True)
+    ]
+
+
+def changed(promotion_id: str, outcome: str, *, cancelled: bool = False) -> Answer:
+    """The promotion after a change; a refusal by its word, and by the table if unknown."""
+    if outcome == "UNKNOWN":
+        outcome = verdict_on(promotion_id, clients.store())
+    if outcome in ("EDITED", "RESTOCKED", "REPEATED") or (cancelled and outcome == "CANCELLED"):
+        return show_row(promotion_id)
+    return answers.problem("ALREADY_STARTED" if outcome == "ON_SALE" else outcome)
+
+
+def show_row(promotion_id: str) -> Answer:
+    """One promotion by its id."""
+    row = find_promotion(promotion_id)
+    return answers.ok(shown([row])[0].to_json()) if row else answers.problem("UNKNOWN_PROMOTION")
+
+
+# --- commands -------------------------------------------------------------------------------
 
 
 @route("/command/coupons", "POST")
 def post_coupon() -> Answer:
     """Grab a coupon."""
-    command = validation.grab_from(validation.parse_body(request().raw_body))
-    grab = grab_coupon(command, clients.store(), publisher())
+    command = validation.grab_from(body(), request().headers)
+    grab = grab_coupon(command, outside())
     if grab.outcome != "UNKNOWN":
         return answers.grabbed(grab)
-    standing = standing_of(command.promotion_id, clients.store())
+    verdict = verdict_on(command.promotion_id, clients.store())
     held = (
         coupon_of(command.customer_id, command.promotion_id)
-        if standing != "UNKNOWN_PROMOTION"
+        if verdict != "UNKNOWN_PROMOTION"
         else None
     )
-    return answers.ok(held.to_json()) if held else answers.problem(standing)
+    return answers.ok(held.to_json()) if held else answers.problem(verdict)
+
+
+@route("/command/coupons/{coupon_id}/payment", "POST")
+def post_payment(coupon_id: str) -> Answer:
+    """Confirm the payment of a coupon."""
+    command = validation.payment_from(coupon_id, body())
+    return settled(command.promotion_id, pay_coupon(command, outside()))
+
+
+@route("/command/coupons/{coupon_id}", "DELETE")
+def delete_coupon(coupon_id: str) -> Answer:
+    """Give an unpaid coupon back."""
+    source = body() if request().raw_body else (request().query_params or {})
+    command = validation.give_back_from(coupon_id, source)
+    return settled(command.promotion_id, give_back_coupon(command, outside()))
+
+
+def settled(promotion_id: str, done: Settled) -> Answer:
+    """The coupon after a payment or a return; where the store knows nothing, the table's word."""
+    if done.outcome == "UNKNOWN":
+        return answers.problem(verdict_on(promotion_id, clients.store()))
+    return answers.settled(done)
+
+
+# --- schedules and timers -------------------------------------------------------------------
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def on_sweep(_: CloudWatchEvent) -> dict[str, Any]:
     """Look after every live promotion, once a minute."""
-    return sweep(clients.store(), publisher()).to_json()
+    return sweep(outside()).to_json()
+
+
+# One at a time: a timer may wait for its millisecond, and must not hold up one that is due.
+@app.on_sqs_message(settings().resource_name("timers"), batch_size=1, name="wake")
+def on_timer_messages(event: SQSEvent) -> None:
+    """Touch what is due."""
+    batch.each(records(event), lambda body: wake_promotion(timers.parse(body), outside()))
 
 
 # --- projections ----------------------------------------------------------------------------
@@ -109,13 +257,13 @@ def on_sweep(_: CloudWatchEvent) -> dict[str, Any]:
 @app.on_sqs_message(settings().resource_name("journal"), batch_size=BATCH, name="project_journal")
 def on_journal_messages(event: SQSEvent) -> None:
     """Journal every event."""
-    batch.project(event.to_dict()["Records"], journal.on_event)
+    batch.project(records(event), journal.on_event)
 
 
 @app.on_sqs_message(settings().resource_name("coupons"), batch_size=BATCH, name="project_coupons")
 def on_coupon_messages(event: SQSEvent) -> None:
     """Project who holds what."""
-    batch.project(event.to_dict()["Records"], coupons.on_event)
+    batch.project(records(event), coupons.on_event)
 
 
 @app.on_sqs_message(
@@ -126,7 +274,7 @@ def on_coupon_messages(event: SQSEvent) -> None:
 def on_active_promotion_messages(event: SQSEvent) -> None:
     """Project what is on sale."""
     batch.project_what_matters(
-        event.to_dict()["Records"], active_promotions.that_matter, active_promotions.on_event
+        records(event), active_promotions.that_matter, active_promotions.on_event
     )
 
 
@@ -134,7 +282,7 @@ def on_active_promotion_messages(event: SQSEvent) -> None:
 def on_all_messages(event: SQSEvent) -> None:
     """Feed every projection from the one queue of the SQS publisher."""
     batch.project(
-        event.to_dict()["Records"],
+        records(event),
         journal.on_event,
         coupons.on_event,
         active_promotions.on_event,
@@ -174,6 +322,13 @@ def get_coupons(customer_id: str) -> Answer:
     after, limit = validation.page_from(request().query_params, validation.identifier)
     page = coupons_of(customer_id, after, limit)
     return answers.page(page.coupons, page.after, limit)
+
+
+@route("/query/items/{item_id}")
+def get_item(item_id: str) -> Answer:
+    """An item."""
+    item = find_item(validation.path_id("itemId", item_id))
+    return answers.ok(item.to_json()) if item else answers.problem("UNKNOWN_ITEM")
 
 
 @route("/query/time")

@@ -8,7 +8,16 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench import cold_start, memory, over_http, publish, script
+from bench import (
+    cold_start,
+    holds,
+    memory,
+    over_http,
+    payment,
+    publish,
+    punctuality,
+    script,
+)
 from bench.load import GENERATOR
 from bench.rows import InvalidMeasurement, Measurement, Row, machine
 from localstack.cloud import ROOT, Options, local_cloud
@@ -17,8 +26,11 @@ from localstack.processes import LocalCloudError
 # In this order. The publishers come last: their events keep the consumers busy.
 MEASUREMENTS: dict[str, Measurement] = {
     "cold-start": cold_start.rows,
+    "punctuality": punctuality.rows,
     "memory": memory.rows,
     "script": script.rows,
+    "payment": payment.rows,
+    "holds": holds.rows,
     "http": over_http.rows,
     "publish": publish.rows,
 }

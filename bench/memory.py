@@ -1,7 +1,9 @@
 """What a customer costs in the store's memory, once everything is published."""
 
 import time
+import uuid
 from collections.abc import Iterator
+from itertools import count
 
 from redis import Redis
 
@@ -10,6 +12,7 @@ from bench.rows import Row
 from chalicelib import clients
 from localstack.cloud import LocalCloud
 
+AT_MOST = 250
 _WINNERS = 10_000
 _LOSERS = 10_000
 
@@ -17,22 +20,58 @@ _LOSERS = 10_000
 def rows(_: LocalCloud) -> Iterator[Row]:
     """Bytes per winner and per loser; a loser must leave nothing behind."""
     store = clients.store()
+    short = [f"customer{number:04}" for number in range(_WINNERS)]
+    uuids = [str(uuid.UUID(int=number)) for number in range(_WINNERS)]
+    yield from _final(store, short)
+    yield from _held(store, short)
+    yield from _final(store, uuids)
+    yield from _held(store, uuids)
+    yield from _losers(store)
+
+
+def _final(store: Redis, names: list[str]) -> Iterator[Row]:
+    """Without a hold: a grab is final."""
     promotion_id = promotions.install(store, _WINNERS)
-    before, before_used = keys_bytes(store, promotion_id), _used_bytes(store)
-    _crowd(store, promotion_id, "winner", _WINNERS, "GRANTED")
-    won, won_used = keys_bytes(store, promotion_id), _used_bytes(store)
-    names = store.dbsize()
-    _crowd(store, promotion_id, "loser", _LOSERS, "SOLD_OUT")
-    lost = keys_bytes(store, promotion_id)
-    new_keys = store.dbsize() - names
-    winner = f"a winner, of {_WINNERS:,} (customer ids of 12 bytes)"
-    yield Row(name=f"{winner}: MEMORY USAGE", value=(won - before) / _WINNERS, unit="bytes")
-    yield Row(
-        name=f"{winner}: used_memory", value=(won_used - before_used) / _WINNERS, unit="bytes"
-    )
-    yield Row(name="a loser: MEMORY USAGE", value=(lost - won) / _LOSERS, unit="bytes", at_most=0)
-    yield Row(name=f"new keys of {_LOSERS:,} losers", value=new_keys, unit="keys", at_most=0)
+    empty = keys_bytes(store, promotion_id), _used_bytes(store)
+    promotions.grab_all(store, promotion_id, names)
+    yield from _winner("no hold", names, store, promotion_id, empty)
     store.delete(*promotions.keys_of(promotion_id))
+
+
+def _held(store: Redis, names: list[str]) -> Iterator[Row]:
+    """With a hold: first unpaid, then paid, with a reference of usual length."""
+    promotion_id = promotions.install(store, _WINNERS, hold_seconds=promotions.HOLD_S)
+    empty = keys_bytes(store, promotion_id), _used_bytes(store)
+    promotions.grab_all(store, promotion_id, names)
+    yield from _winner("unpaid", names, store, promotion_id, empty)
+    payments = zip(names, count(1), (f"pi_{number:021}" for number in count()), strict=False)
+    promotions.run_all(store, "pay", promotion_id, payments, "PAID")
+    yield from _winner("paid", names, store, promotion_id, empty)
+    store.delete(*promotions.keys_of(promotion_id))
+
+
+def _winner(
+    kind: str, names: list[str], store: Redis, promotion_id: str, empty: tuple[int, int]
+) -> Iterator[Row]:
+    print(".", end="", flush=True)
+    name = f"a winner, {kind}, customer id of {len(names[0])}"
+    now = keys_bytes(store, promotion_id), _used_bytes(store)
+    for measure, after, before in zip(("MEMORY USAGE", "used_memory"), now, empty, strict=True):
+        value = (after - before) / len(names)
+        yield Row(name=f"{name}: {measure}", value=value, unit="bytes", at_most=AT_MOST)
+
+
+def _losers(store: Redis) -> Iterator[Row]:
+    for kind, hold_seconds in (("over", 0), ("out of stock", promotions.HOLD_S)):
+        promotion_id = promotions.sell_out(store, hold_seconds=hold_seconds)
+        before, names = keys_bytes(store, promotion_id), store.dbsize()
+        late = ((name, "key") for name in promotions.customers(_LOSERS))
+        promotions.run_all(store, "grab", promotion_id, late, "SOLD_OUT")
+        value = (keys_bytes(store, promotion_id) - before) / _LOSERS
+        new = store.dbsize() - names
+        store.delete(*promotions.keys_of(promotion_id))
+        yield Row(name=f"a loser, {kind}: MEMORY USAGE", value=value, unit="bytes", at_most=0)
+        yield Row(name=f"new keys of {_LOSERS:,} losers, {kind}", value=new, unit="keys", at_most=0)
 
 
 def keys_bytes(store: Redis, promotion_id: str) -> int:
@@ -46,9 +85,3 @@ def _used_bytes(store: Redis) -> int:
     while (memory := store.info("memory"))["lazyfree_pending_objects"]:
         time.sleep(0.01)
     return int(memory["used_memory"])
-
-
-def _crowd(store: Redis, promotion_id: str, kind: str, size: int, outcome: str) -> None:
-    for number in range(size):
-        promotions.grab_and_publish(store, promotion_id, f"{kind:_<6}{number:06}", outcome)
-    print(".", end="", flush=True)

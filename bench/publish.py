@@ -55,5 +55,5 @@ def _event(version: int) -> CouponGrabbed:
     return CouponGrabbed(
         promotion_id="bench", version=version, at=1_700_000_000_000, stock=BATCH,
         available=BATCH - version, held=0, sold=version, customer_id=f"customer-{version}",
-        number=version, discount=Decimal("0.5"),
+        number=version, discount=Decimal("0.5"), grabbed_at=1_700_000_000_000,
     )  # fmt: skip

@@ -10,9 +10,12 @@ from urllib.parse import quote
 
 import redis
 
-from chalicelib.commands.create_promotion import Created
 from chalicelib.commands.grab import Grab
-from chalicelib.shapes import Coupon
+from chalicelib.commands.pay import Settled
+from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.standing import Standing
+from chalicelib.projections.active_promotions import ActivePromotionRow
+from chalicelib.shapes import Coupon, Promotion
 
 NO_STORE = {"Cache-Control": "no-store"}
 ONE_SECOND = {"Cache-Control": "public, max-age=1"}
@@ -31,11 +34,23 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "INVALID": (400, "The request is not valid"),
     "NOT_STARTED": (403, "The promotion has not started"),
     "UNKNOWN_PROMOTION": (404, "There is no such promotion"),
+    "UNKNOWN_ITEM": (404, "There is no such item"),
+    "UNKNOWN_COUPON": (404, "The customer has no such coupon"),
     "NOT_FOUND": (404, "There is no such resource"),
     "METHOD_NOT_ALLOWED": (405, "The resource does not know this method"),
     "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
     "INTERNAL_ERROR": (500, "The server made a mistake"),
     "SOLD_OUT": (409, "The promotion is sold out"),
+    "LIMIT_REACHED": (409, "The customer has as many coupons as one may have"),
+    "IDEMPOTENCY_KEY_REUSED": (409, "The Idempotency-Key was used for another request"),
+    "HOLD_EXPIRED": (409, "The payment came too late; a refund is due"),
+    "COUPON_RELEASED": (409, "The coupon was given back; a refund is due"),
+    "REFUND_DUE": (409, "The coupon was paid too late; a refund is due"),
+    "ALREADY_PAID": (409, "The coupon is paid already"),
+    "NOTHING_TO_PAY": (409, "The coupon needs no payment"),
+    "NOT_RETURNABLE": (409, "The coupon is final and can't be given back"),
+    "ALREADY_STARTED": (409, "The promotion has started and can't be edited"),
+    "TOO_MANY": (409, "The promotion would have more coupons than one may have"),
     "FINISHED": (410, "The promotion is over"),
     "CANCELLED": (410, "The promotion was cancelled"),
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
@@ -71,11 +86,6 @@ def ok(body: Any, status: int = 200, headers: Mapping[str, str] = NO_STORE) -> A
     return Answer(status, _dump(body), {"Content-Type": "application/json", **headers})
 
 
-def created(done: Created) -> Answer:
-    """201 with the promotion; 202 when the store was lost just now and the sweep installs it."""
-    return ok(done.promotion.to_json(), 201 if done.installed else 202)
-
-
 def grabbed(grab: Grab) -> Answer:
     """What a customer hears: 201 is with the broker, 202 waits in the outbox, 200 is a repeat."""
     if grab.coupon is not None:
@@ -87,12 +97,57 @@ def grabbed(grab: Grab) -> Answer:
     return problem(grab.outcome)
 
 
-def page(coupons: Sequence[Coupon], after: str | None, limit: int) -> Answer:
+def settled(done: Settled) -> Answer:
+    """200 with the coupon as it is now; a refusal shows the coupon too, where there is one."""
+    if done.outcome in ("PAID", "RELEASED", "REPEATED") and done.coupon is not None:
+        return ok(done.coupon.to_json())
+    if done.coupon is None:
+        return problem(done.outcome)
+    return problem(done.outcome, coupon=done.coupon.to_json())
+
+
+def promotion_for_operator(
+    row: PromotionRow, standing: Standing | None, projected: ActivePromotionRow | None
+) -> Promotion:
+    """One promotion as the operator sees it: the table's offer, the store's counts.
+
+    Where the store has forgotten it, which it does a week after the end, the read table has the
+    counts. `drift` is how many events the read table is behind the store.
+    """
+    offer = row.offer()
+    seen = int(projected.version) if projected and projected.version is not None else 0
+    if standing is None:
+        known = projected if projected and projected.stock is not None else None
+        stock = int(known.stock) if known else offer.number_of_coupons
+        available = int(known.available) if known else stock
+        sold = int(known.sold) if known else 0
+        state = {None: "SCHEDULED", "CANCELLED": "CANCELLED"}.get(row.closed_as, "FINISHED")
+        standing = Standing(state, stock, available, sold, seen)
+    return Promotion(
+        promotion_id=row.promotion_id,
+        number_of_coupons=standing.stock,
+        discount=offer.discount,
+        publish_time=offer.publish_time,
+        finish_time=offer.finish_time,
+        coupons_per_customer=offer.coupons_per_customer,
+        hold_seconds=offer.hold_seconds,
+        state=standing.state,
+        available=standing.available,
+        item_id=offer.item_id,
+        price=row.exact_price(),
+        held=standing.stock - standing.available - standing.sold,
+        sold=standing.sold,
+        version=standing.version,
+        drift=standing.version - seen,
+    )
+
+
+def page(rows: Sequence[Coupon | Promotion], after: str | None, limit: int) -> Answer:
     """A plain array; a further page is named by a Link header (RFC 8288), relative to this one."""
     headers = dict(NO_STORE)
     if after is not None:
         headers["Link"] = f'<?after={quote(after)}&limit={limit}>; rel="next"'
-    return ok([coupon.to_json() for coupon in coupons], headers=headers)
+    return ok([row.to_json() for row in rows], headers=headers)
 
 
 def _dump(body: Any) -> str:

@@ -21,6 +21,7 @@ class Settings:
     publisher: Literal["sns", "sqs"]
     topic_arn: str
     events_queue_url: str
+    timers_queue_url: str
     store_timeout_s: float
     broker_timeout_s: float
     aws_endpoint_url: str | None
@@ -53,6 +54,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         publisher=cast('Literal["sns", "sqs"]', publisher),
         topic_arn=environ.get("TOPIC_ARN", ""),
         events_queue_url=environ.get("EVENTS_QUEUE_URL", ""),
+        timers_queue_url=environ.get("TIMERS_QUEUE_URL", ""),
         store_timeout_s=_seconds(environ, "STORE_TIMEOUT_S", "0.5"),
         broker_timeout_s=_seconds(environ, "BROKER_TIMEOUT_S", "1"),
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),

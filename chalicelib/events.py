@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class InvalidEvent(ValueError):
@@ -81,22 +81,84 @@ class PromotionStarted(Event):
     closes_at: int
     coupons_per_customer: int
     hold_seconds: int
+    price: Decimal | None = None
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CouponGrabbed(Event):
-    """A unit was taken. `number` counts the grants of the promotion: 1, 2, 3, ..."""
+class CouponEvent(Event):
+    """What every event of a coupon carries: the whole coupon, as it is from then on.
+
+    `number` counts the grants of the promotion: 1, 2, 3, ... Times are epoch ms. `state` is
+    what the event makes of the coupon.
+    """
+
+    state: ClassVar[str]
 
     customer_id: str
     number: int
     discount: Decimal
+    grabbed_at: int
+    price: Decimal | None = None
+    deadline: int | None = None
+    paid_at: int | None = None
+    payment_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromotionFinished(Event):
-    """The sale is over. `reason` is SOLD_OUT or FINISHED (its end time was reached)."""
+class CouponGrabbed(CouponEvent):
+    """A unit was taken: for good, or until `deadline` where it must be paid."""
+
+    state: ClassVar[str] = "GRABBED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponPaid(CouponEvent):
+    """The unit is sold."""
+
+    state: ClassVar[str] = "PAID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponReleased(CouponEvent):
+    """The unit is free again. `reason` is EXPIRED, GIVEN_BACK or CANCELLED."""
+
+    state: ClassVar[str] = "RELEASED"
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRecorded(CouponEvent):
+    """A payment came for a unit that was gone. `reason` is what the customer was told."""
+
+    state: ClassVar[str] = "REFUND_DUE"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionRestocked(Event):
+    """`added` units were added; the counts include them."""
+
+    added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionEnded(Event):
+    """What both ends of a sale carry: nothing is sold after it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionFinished(PromotionEnded):
+    """The sale is over. `reason` is SOLD_OUT or FINISHED (its end time was reached)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionCancelled(PromotionEnded):
+    """The operator stopped the promotion. `reason` is CANCELLED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +184,17 @@ AnyEvent = Event | UnknownEvent
 
 
 _TYPES: dict[str, type[Event]] = {
-    cls.__name__: cls for cls in (PromotionStarted, CouponGrabbed, PromotionFinished)
+    cls.__name__: cls
+    for cls in (
+        PromotionStarted,
+        CouponGrabbed,
+        CouponPaid,
+        CouponReleased,
+        RefundRecorded,
+        PromotionRestocked,
+        PromotionFinished,
+        PromotionCancelled,
+    )
 }
 
 
@@ -192,6 +264,8 @@ _CONVERT: dict[Any, Callable[[Any], Any]] = {
     str: _text,
     int: _whole,
     int | None: _whole,
+    str | None: _text,
+    Decimal | None: _decimal,
     Decimal: _decimal,
 }
 _SHAPES: dict[type[Event], list[tuple[str, str, Callable[[Any], Any]]]] = {}

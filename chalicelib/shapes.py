@@ -1,13 +1,17 @@
 """What the API answers with: the coupon and the promotion, as clients see them."""
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coupon:
-    """A customer's coupon. Times are epoch ms; `discount` is what the price is multiplied by."""
+    """A customer's coupon.
+
+    Times are epoch ms; `discount` is what the price is multiplied by. state: GRABBED, PAID,
+    RELEASED or REFUND_DUE. What does not apply is None, and left out of the JSON.
+    """
 
     promotion_id: str
     customer_id: str
@@ -15,6 +19,10 @@ class Coupon:
     state: str
     discount: Decimal
     grabbed_at: int
+    deadline: int | None = None
+    price: Decimal | None = None
+    paid_at: int | None = None
+    payment_reference: str | None = None
 
     @property
     def coupon_id(self) -> str:
@@ -31,6 +39,12 @@ class Coupon:
             "state": self.state,
             "discount": number(self.discount),
             "grabbedAt": self.grabbed_at,
+            **_known(
+                deadline=self.deadline,
+                price=self.price,
+                paidAt=self.paid_at,
+                paymentReference=self.payment_reference,
+            ),
         }
 
 
@@ -41,7 +55,11 @@ def coupon_id(promotion_id: str, coupon_number: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """A promotion. Times are epoch ms; `available` is None where it is not known."""
+    """A promotion. Times are epoch ms.
+
+    The last four are an operator's: units held and sold, the version of the newest event, and
+    how many events the read table is behind.
+    """
 
     promotion_id: str
     number_of_coupons: int
@@ -52,6 +70,13 @@ class Promotion:
     hold_seconds: int
     state: str
     available: int
+    item_id: str | None = None
+    item: "Item | None" = None
+    price: Decimal | None = None
+    held: int | None = None
+    sold: int | None = None
+    version: int | None = None
+    drift: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The promotion as the API shows it."""
@@ -65,13 +90,55 @@ class Promotion:
             "holdSeconds": self.hold_seconds,
             "state": self.state,
             "available": self.available,
+            **_known(
+                itemId=self.item_id,
+                item=self.item.to_json() if self.item else None,
+                price=self.price,
+                held=self.held,
+                sold=self.sold,
+                version=self.version,
+                drift=self.drift,
+            ),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """The goods that promotions sell. `list_price` has two decimal places at most."""
+
+    item_id: str
+    name: str
+    list_price: Decimal
+    picture: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The item as the API shows it."""
+        return {
+            "itemId": self.item_id,
+            "name": self.name,
+            "listPrice": number(self.list_price),
+            **_known(picture=self.picture),
+        }
+
+
+def price_of(list_price: Decimal, discount: Decimal) -> Decimal:
+    """List price x discount, rounded half up to the cent."""
+    return (list_price * discount).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    """Only what is there; decimals as JSON numbers."""
+    return {
+        name: number(value) if isinstance(value, Decimal) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def number(value: Decimal) -> float:
     """A decimal as a JSON number of the same digits.
 
     Only for printing: up to 15 significant digits, a double prints as the decimal it was made
-    of, and what the API accepts has at most four.
+    of, and no decimal that the API accepts has more than eleven.
     """
     return float(value)

@@ -2,24 +2,32 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
-from chalicelib.commands.create_promotion import CreatePromotion
+from chalicelib.commands.edit_promotion import MAX_COUPONS
 from chalicelib.commands.grab import GrabCoupon
+from chalicelib.commands.offer import Offer
+from chalicelib.commands.pay import GiveBackCoupon, PayCoupon
+from chalicelib.commands.write_item import WriteItem
 
 MAX_BODY_BYTES = 16 * 1024
 # Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
 MAX_TIME_MS = 4_102_444_800_000
-MAX_COUPONS = 10_000_000
 DISCOUNT_DIGITS = 4
 PAGE_LIMIT = 100
+MAX_COUPONS_PER_CUSTOMER = 100
+MAX_HOLD_S = 86_400
+MAX_PRICE = 1_000_000_000
+PRICE_DIGITS = 2
+MAX_LINE = 200
 
 _ID = re.compile(r"[A-Za-z0-9_.:@+~-]{1,128}")
 _DIGITS = re.compile(r"[0-9]{1,15}")
+_WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
 
 
 class InvalidInput(Exception):
@@ -55,26 +63,22 @@ def parse_body(raw: bytes | str | None) -> dict[str, Any]:
     return body
 
 
-def create_promotion_from(body: Mapping[str, Any], now_ms: int) -> CreatePromotion:
-    """The command in an admin's body; unknown fields are refused.
+def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
+    """The offer in an admin's body; unknown fields are refused.
 
     Args:
-        body: numberOfCoupons, discount, publishTime, finishTime.
+        body: numberOfCoupons, discount, publishTime, finishTime; optional itemId,
+            couponsPerCustomer (1 to 100, default 1), holdSeconds (0 to 86,400, default 0).
         now_ms: the store's clock; a promotion must not be over already.
 
     Raises:
         InvalidInput: names each bad field.
     """
-    faults: dict[str, str] = {}
-    known = {
-        "numberOfCoupons": lambda value: whole(value, 1, MAX_COUPONS),
-        "discount": discount,
-        "publishTime": time_ms,
-        "finishTime": time_ms,
+    faults = _unknown_fields(body, _OFFER, "a promotion")
+    values = {
+        name: _take(body, name, check, faults) if name in body or needed else default
+        for name, (check, needed, default) in _OFFER.items()
     }
-    values = {name: _take(body, name, check, faults) for name, check in known.items()}
-    for name in sorted(set(body) - set(known)):
-        faults[name[:128]] = "is not a field of a promotion"
     if "publishTime" not in faults and "finishTime" not in faults:
         if values["finishTime"] <= values["publishTime"]:
             faults["finishTime"] = "must be after publishTime"
@@ -82,16 +86,47 @@ def create_promotion_from(body: Mapping[str, Any], now_ms: int) -> CreatePromoti
             faults["finishTime"] = "must be in the future"
     if faults:
         raise InvalidInput(faults)
-    return CreatePromotion(
+    return Offer(
         number_of_coupons=values["numberOfCoupons"],
         discount=values["discount"],
         publish_time=values["publishTime"],
         finish_time=values["finishTime"],
+        coupons_per_customer=values["couponsPerCustomer"],
+        hold_seconds=values["holdSeconds"],
+        item_id=values["itemId"],
     )
 
 
-def grab_from(body: Mapping[str, Any]) -> GrabCoupon:
-    """The command in a customer's body.
+def item_from(body: Mapping[str, Any]) -> WriteItem:
+    """The item in an admin's body: name, listPrice, optional picture; no other fields.
+
+    Raises:
+        InvalidInput: names each bad field.
+    """
+    faults = _unknown_fields(body, ("name", "listPrice", "picture"), "an item")
+    name = _take(body, "name", line, faults)
+    list_price = _take(body, "listPrice", price, faults)
+    picture = _take(body, "picture", web_address, faults) if "picture" in body else None
+    if faults:
+        raise InvalidInput(faults)
+    return WriteItem(name=name, list_price=list_price, picture=picture)
+
+
+def restock_from(body: Mapping[str, Any]) -> int:
+    """How many units to add: {"add": n}.
+
+    Raises:
+        InvalidInput: names each bad field.
+    """
+    faults = _unknown_fields(body, ("add",), "a restock")
+    add = _take(body, "add", lambda value: whole(value, 1, MAX_COUPONS), faults)
+    if faults:
+        raise InvalidInput(faults)
+    return int(add)
+
+
+def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon:
+    """The command in a customer's body; its key in the header Idempotency-Key, if it has one.
 
     Raises:
         InvalidInput: names each bad field.
@@ -99,9 +134,54 @@ def grab_from(body: Mapping[str, Any]) -> GrabCoupon:
     faults: dict[str, str] = {}
     promotion_id = _take(body, "promotionId", identifier, faults)
     customer_id = _take(body, "customerId", identifier, faults)
+    key = _key_from(headers, faults)
     if faults:
         raise InvalidInput(faults)
-    return GrabCoupon(promotion_id=promotion_id, customer_id=customer_id)
+    return GrabCoupon(promotion_id=promotion_id, customer_id=customer_id, key=key)
+
+
+def payment_from(coupon_id: str, body: Mapping[str, Any]) -> PayCoupon:
+    """The payment of a coupon: customerId, optional paymentReference. No amount is read.
+
+    Raises:
+        InvalidInput: names each bad field.
+    """
+    faults: dict[str, str] = {}
+    promotion_id, number = _coupon_parts(coupon_id, faults)
+    customer_id = _take(body, "customerId", identifier, faults)
+    reference = None
+    if "paymentReference" in body:
+        reference = _take(body, "paymentReference", identifier, faults)
+    if faults:
+        raise InvalidInput(faults)
+    return PayCoupon(promotion_id, number, customer_id, reference)
+
+
+def give_back_from(coupon_id: str, source: Mapping[str, Any]) -> GiveBackCoupon:
+    """A coupon to give back; the customerId comes in the body or in the query string.
+
+    Raises:
+        InvalidInput: names each bad field.
+    """
+    faults: dict[str, str] = {}
+    promotion_id, number = _coupon_parts(coupon_id, faults)
+    customer_id = _take(source, "customerId", identifier, faults)
+    if faults:
+        raise InvalidInput(faults)
+    return GiveBackCoupon(promotion_id, number, customer_id)
+
+
+def key_from(headers: Mapping[str, str]) -> str | None:
+    """The request's Idempotency-Key, if it has one.
+
+    Raises:
+        InvalidInput: it is not an identifier.
+    """
+    faults: dict[str, str] = {}
+    key = _key_from(headers, faults)
+    if faults:
+        raise InvalidInput(faults)
+    return key
 
 
 def path_id(name: str, value: str) -> str:
@@ -151,21 +231,43 @@ def whole(value: Any, low: int, high: int) -> int:
 
 def discount(value: Any) -> Decimal:
     """An exact decimal above 0 and up to 1, with at most four decimal places."""
-    message = f"must be a decimal above 0 and up to 1, with at most {DISCOUNT_DIGITS} places"
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+    return _decimal(
+        value,
+        Decimal(1),
+        DISCOUNT_DIGITS,
+        f"must be a decimal above 0 and up to 1, with at most {DISCOUNT_DIGITS} places",
+    )
+
+
+def price(value: Any) -> Decimal:
+    """An exact decimal from 0.01 to 1,000,000,000 with at most two decimal places."""
+    return _decimal(
+        value,
+        Decimal(MAX_PRICE),
+        PRICE_DIGITS,
+        "must be a decimal from 0.01 to 1000000000, with at most 2 places",
+    )
+
+
+def line(value: Any) -> str:
+    """One line of text, 1 to 200 characters that can be printed."""
+    if (
+        not isinstance(value, str)
+        or not 1 <= len(value) <= MAX_LINE
+        or not value.isprintable()
+        or value.isspace()
+    ):
+        message = f"must be 1 to {MAX_LINE} printable characters"
         raise _Fault(message)
-    if isinstance(value, str) and len(value) > 32:  # noqa: PLR2004 - no decimal of ours is longer
+    return value
+
+
+def web_address(value: Any) -> str:
+    """An http or https address of at most 2,000 characters."""
+    if not isinstance(value, str) or not _WEB_ADDRESS.fullmatch(value):
+        message = "must be an http or https address of at most 2000 characters"
         raise _Fault(message)
-    try:
-        exact = Decimal(value)
-    except InvalidOperation:
-        raise _Fault(message) from None
-    if not exact.is_finite() or not 0 < exact <= 1:
-        raise _Fault(message)
-    exact = exact.normalize()
-    if -int(exact.as_tuple().exponent) > DISCOUNT_DIGITS:
-        raise _Fault(message)
-    return exact
+    return value
 
 
 def coupon_number(value: Any) -> int:
@@ -187,6 +289,41 @@ def time_ms(value: Any) -> int:
         return whole(value, 0, MAX_TIME_MS)
     except _Fault:
         raise _Fault(message) from None
+
+
+def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise _Fault(message)
+    if isinstance(value, str) and len(value) > 32:  # noqa: PLR2004 - no decimal of ours is longer
+        raise _Fault(message)
+    try:
+        exact = Decimal(value)
+    except InvalidOperation:
+        raise _Fault(message) from None
+    if not exact.is_finite() or not 0 < exact <= high:
+        raise _Fault(message)
+    exact = exact.normalize()
+    if -int(exact.as_tuple().exponent) > places:
+        raise _Fault(message)
+    return Decimal(f"{exact:f}")
+
+
+def _coupon_parts(coupon_id: str, faults: dict[str, str]) -> tuple[str, int]:
+    promotion_id, _, number = unquote(coupon_id).rpartition("-")
+    if not _ID.fullmatch(promotion_id) or not _DIGITS.fullmatch(number):
+        faults["couponId"] = "must be a promotion's id, a dash and a number"
+        return "", 0
+    return promotion_id, int(number)
+
+
+def _key_from(headers: Mapping[str, str], faults: dict[str, str]) -> str | None:
+    if "idempotency-key" not in headers:
+        return None
+    return cast("str | None", _take(headers, "idempotency-key", identifier, faults))
+
+
+def _unknown_fields(body: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, str]:
+    return {name[:128]: f"is not a field of {what}" for name in sorted(set(body) - set(known))}
 
 
 def _take(
@@ -220,3 +357,15 @@ def _parse_float(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         return Decimal("NaN")
+
+
+# Field -> (check, whether it must be there, what it is when it is not).
+_OFFER: dict[str, tuple[Callable[[Any], Any], bool, Any]] = {
+    "numberOfCoupons": (lambda value: whole(value, 1, MAX_COUPONS), True, None),
+    "discount": (discount, True, None),
+    "publishTime": (time_ms, True, None),
+    "finishTime": (time_ms, True, None),
+    "couponsPerCustomer": (lambda value: whole(value, 1, MAX_COUPONS_PER_CUSTOMER), False, 1),
+    "holdSeconds": (lambda value: whole(value, 0, MAX_HOLD_S), False, 0),
+    "itemId": (identifier, False, None),
+}

@@ -93,6 +93,7 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
         outputs = provision.provision(endpoint, environ["STAGE"], provision.LOCAL_PARAMETERS)
         environ["TOPIC_ARN"] = outputs["TopicArn"]
         environ["EVENTS_QUEUE_URL"] = outputs["EventsQueueUrl"]
+        environ["TIMERS_QUEUE_URL"] = outputs["TimersQueueUrl"]
         start("lambdas", sys.executable, "-m", "localstack.lambdas", environ=environ)
         start("http", *http_command(port, options.workers), environ=environ)
         url = f"http://127.0.0.1:{port}"

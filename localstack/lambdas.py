@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_MS = 10_000
 _POLL_S = 1
+_POLLERS = 4
 _UNIT_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 
@@ -148,25 +149,30 @@ def _end_process(failure: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
+def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
+    return threading.Thread(target=target, args=args, daemon=True)
+
+
 def main() -> None:
     """Feed all consumers and fire all schedules until SIGTERM."""
     stop = threading.Event()
     threading.excepthook = _end_process
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threads = []
+    threads: list[threading.Thread] = []
     for config in entry_points.app.event_sources:
         if isinstance(config, SQSEventConfig):
-            thread = threading.Thread(target=_poll, args=(config, stop), daemon=True)
+            # Lambda scales its pollers; what takes one message at a time needs several.
+            pollers = _POLLERS if config.batch_size == 1 else 1
+            threads += [_thread(_poll, config, stop) for _ in range(pollers)]
         elif isinstance(config, ScheduledEventConfig):
             period_s = period_of(config.schedule_expression)
-            thread = threading.Thread(target=_fire, args=(config, period_s, stop), daemon=True)
+            threads.append(_thread(_fire, config, period_s, stop))
         else:
             message = f"{config.name}: only queues and schedules are fed locally"
             raise TypeError(message)
-        threads.append(thread)
     for thread in threads:
         thread.start()
-    print(f"running {len(threads)} functions", flush=True)
+    print(f"running {len(entry_points.app.event_sources)} functions", flush=True)
     stop.wait()
 
 

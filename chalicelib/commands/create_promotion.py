@@ -2,91 +2,49 @@
 
 import secrets
 from dataclasses import dataclass
-from decimal import Decimal
 
-from redis import Redis, RedisError
+from redis import RedisError
 
 from chalicelib import telemetry
-from chalicelib.commands import outbox, scripts
-from chalicelib.commands.promotions import LIVE, PromotionRow
-from chalicelib.publisher import EventPublisher
-from chalicelib.shapes import Promotion
+from chalicelib.commands.decision import Outside, decide
+from chalicelib.commands.offer import Offer, price_for, store_fields
+from chalicelib.commands.promotions import PromotionRow
 
 
 @dataclass(frozen=True, slots=True)
 class CreatePromotion:
-    """What the admin wants: see validation.py for the ranges. Times in epoch ms."""
+    """The admin wants this offer."""
 
-    number_of_coupons: int
-    discount: Decimal
-    publish_time: int
-    finish_time: int
-    coupons_per_customer: int = 1
-    hold_seconds: int = 0
+    offer: Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The promotion, and whether the store has it already (else the sweep installs it)."""
-
-    promotion: Promotion
-    installed: bool
-
-
-def create_promotion(command: CreatePromotion, store: Redis, publisher: EventPublisher) -> Created:
+def create_promotion(command: CreatePromotion, outside: Outside) -> tuple[PromotionRow, str | None]:
     """Write the promotion to its table, then install it in the store.
 
+    Returns the row and the promotion's state; None where the store was lost just now, and the
+    sweep installs it.
+
     Raises:
+        UnknownItem: the offer names an item that is not there; nothing was created.
         redis.RedisError: the store is away; nothing was created.
-        pynamodb.exceptions.PutError: the table can't be written; nothing was created.
+        pynamodb.exceptions.PynamoDBException: a table is away; nothing was created.
     """
-    store.ping()
-    row = PromotionRow(
-        secrets.token_hex(6),
-        number_of_coupons=command.number_of_coupons,
-        discount=str(command.discount),
-        publish_time=command.publish_time,
-        finish_time=command.finish_time,
-        coupons_per_customer=command.coupons_per_customer,
-        hold_seconds=command.hold_seconds,
-        live=LIVE,
-    )
+    outside.store.ping()
+    row = PromotionRow.of(secrets.token_hex(6), command.offer, price_for(command.offer))
     row.save(condition=PromotionRow.promotion_id.does_not_exist())
     try:
-        outcome = install_promotion(row, store, publisher)
+        return row, install_promotion(row, outside)
     except RedisError as error:
         telemetry.count("install_failed", promotion=row.promotion_id, reason=str(error))
-        outcome = None
-    promotion = Promotion(
-        promotion_id=row.promotion_id,
-        number_of_coupons=command.number_of_coupons,
-        discount=command.discount,
-        publish_time=command.publish_time,
-        finish_time=command.finish_time,
-        coupons_per_customer=command.coupons_per_customer,
-        hold_seconds=command.hold_seconds,
-        state=outcome or "SCHEDULED",
-        available=command.number_of_coupons,
-    )
-    return Created(promotion, installed=outcome is not None)
+        return row, None
 
 
-def install_promotion(row: PromotionRow, store: Redis, publisher: EventPublisher) -> str:
+def install_promotion(row: PromotionRow, outside: Outside) -> str:
     """Put a promotion into the store unless it is there; returns its state.
 
     Raises:
         redis.RedisError: the store is away; calling again is safe.
     """
-    fields: dict[str, str | int] = {
-        "opens_at": int(row.publish_time),
-        "closes_at": int(row.finish_time),
-        "stock": int(row.number_of_coupons),
-        "available": int(row.number_of_coupons),
-        "discount": row.discount,
-        "coupons_per_customer": int(row.coupons_per_customer),
-        "hold_seconds": int(row.hold_seconds),
-    }
-    flat = [part for item in fields.items() for part in item]
-    reply = scripts.run(store, "install", row.promotion_id, *flat)
-    outbox.publish(reply.events, row.promotion_id, store, publisher)
-    return reply.detail["state"]
+    fields = ["revision", int(row.revision), *store_fields(row.offer(), row.exact_price())]
+    state: str = decide(outside, "install", row.promotion_id, *fields).reply.detail["state"]
+    return state

@@ -1,60 +1,75 @@
--- Grant one coupon to one customer: at most `stock` in all, one to each.
+-- Grant one coupon to one customer: at most `stock` in all, `coupons_per_customer` to each.
 --
--- The customer's own coupon is looked up first, so a repeat gets the same coupon whatever has
--- become of the promotion. A loser is refused after two reads, and nothing is stored.
+-- The customer's own coupons are looked up first, so a repeat gets the same coupon whatever has
+-- become of the promotion. With one coupon per customer, holding one makes a call a repeat;
+-- with more, the key does. A loser of a sale that is over is refused after two reads. Nothing is
+-- stored of a loser.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
--- Returns {outcome, detail, events}; detail and events are flat lists of names and values
---   REPEATED     the coupon of before; its event, if it still waits in the outbox
---   GRANTED      the coupon; the events decided
---   NOT_STARTED  opensAt and now (ms); none
---   SOLD_OUT, FINISHED  none; the event, if this call noticed the end
---   UNKNOWN      none; the store has no such promotion, or has lost a part of it
-
-local function coupon(promotion, number, at)
-  return {'number', number, 'state', 'GRABBED', 'discount', promotion.discount, 'grabbedAt', at}
-end
+-- ARGV[3]        key of this call, the same when it is sent again
+-- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values
+--   REPEATED       the coupon of before; its event, if it still waits in the outbox
+--   GRANTED        the coupon
+--   NOT_STARTED    opensAt (ms)
+--   SOLD_OUT, LIMIT_REACHED        nothing for this customer now
+--   SOLD_OUT, FINISHED, CANCELLED  over: 1; nothing for anybody ever
+--   UNKNOWN        the store has no such promotion, or has lost a part of it
 
 local own = redis.call('HGET', KEYS[2], ARGV[2])
+if not own then
+  local closed_as = redis.call('HGET', KEYS[1], 'closed_as')
+  if closed_as then
+    return {closed_as, {'over', 1}, {}}
+  end
+end
 local promotion = read_promotion()
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
-if own then
-  local number, version, at = string.match(own, '(%d+) (%d+) (%d+)')
-  local id = version .. '-0'
-  local waiting = redis.call('XRANGE', KEYS[3], id, id)
-  return {'REPEATED', coupon(promotion, number, at), waiting[1] and {waiting[1][2]} or {}}
-end
-if promotion.closed_as then
-  return {promotion.closed_as, {}, {}}
-end
 
 local now = now_ms()
 advance(promotion, now)
+local coupons = coupons_of(promotion, ARGV[2], own)
+release_own(promotion, ARGV[2], now)
+
+local repeated
+if promotion.limit == 1 then
+  repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
+else
+  repeated = find(coupons, 'key', ARGV[3])
+end
+if repeated then
+  return answer_coupon(promotion, now, 'REPEATED', repeated)
+end
 if promotion.state == 'SCHEDULED' then
-  return {'NOT_STARTED', {'opensAt', promotion.opens_at, 'now', now}, {}}
+  return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
 end
 if promotion.closed_as then
-  commit(promotion)
-  return {promotion.closed_as, {}, promotion.events}
+  return answer(promotion, now, promotion.closed_as, {'over', 1})
 end
-
+if active(coupons) >= promotion.limit then
+  return answer(promotion, now, 'LIMIT_REACHED')
+end
+if promotion.available == 0 then
+  return answer(promotion, now, 'SOLD_OUT')
+end
 if promotion.granted > 0 and redis.call('EXISTS', KEYS[2]) == 0 then
   return {'UNKNOWN', {}, {}}
 end
 
 promotion.available = promotion.available - 1
 promotion.granted = promotion.granted + 1
-record(promotion, 'CouponGrabbed', now, {
-  'customerId', ARGV[2], 'number', promotion.granted, 'discount', promotion.discount,
-})
-local version = promotion.version
-if promotion.available == 0 then
-  finish(promotion, now, 'SOLD_OUT')
+local coupon = {number = promotion.granted, at = now}
+if promotion.limit > 1 then
+  coupon.key = ARGV[3]
 end
-redis.call('HSET', KEYS[2], ARGV[2],
-  string.format('%d %d %d', promotion.granted, version, now))
-commit(promotion)
-return {'GRANTED', coupon(promotion, promotion.granted, now), promotion.events}
+if promotion.hold_ms > 0 then
+  coupon.deadline = now + promotion.hold_ms
+else
+  promotion.sold = promotion.sold + 1
+end
+coupons[#coupons + 1] = coupon
+move(promotion, ARGV[2], coupon, 'G', 'CouponGrabbed', now)
+finish_if_sold(promotion, now)
+return answer_coupon(promotion, now, 'GRANTED', coupon)

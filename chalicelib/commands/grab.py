@@ -1,31 +1,32 @@
 """Grab a coupon: the one command that has to stand the crowd."""
 
+import secrets
 from dataclasses import dataclass
-from decimal import Decimal
-
-from redis import Redis
 
 from chalicelib import telemetry
-from chalicelib.commands import outbox, scripts
-from chalicelib.publisher import EventPublisher
+from chalicelib.commands import over, requests
+from chalicelib.commands.coupon import coupon_from
+from chalicelib.commands.decision import Outside, decide
 from chalicelib.shapes import Coupon
 
 
 @dataclass(frozen=True, slots=True)
 class GrabCoupon:
-    """`customer_id` wants a coupon of `promotion_id`."""
+    """`customer_id` wants a coupon of `promotion_id`; `key` is the same when they ask again."""
 
     promotion_id: str
     customer_id: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Grab:
     """The store's answer.
 
-    outcome: GRANTED, REPEATED, NOT_STARTED, SOLD_OUT, FINISHED or UNKNOWN (see grab.lua).
-    coupon: with GRANTED and REPEATED. published: the broker has its event.
-    opens_at, wait_ms: with NOT_STARTED, when it opens (epoch ms) and how long that is.
+    outcome: GRANTED, REPEATED, NOT_STARTED, SOLD_OUT, LIMIT_REACHED, FINISHED, CANCELLED or
+    UNKNOWN (see grab.lua), or IDEMPOTENCY_KEY_REUSED. coupon: with GRANTED and REPEATED.
+    published: the broker has its event. opens_at, wait_ms: with NOT_STARTED, when it opens
+    (epoch ms) and how long that is.
     """
 
     outcome: str
@@ -35,17 +36,29 @@ class Grab:
     wait_ms: int = 0
 
 
-def grab_coupon(command: GrabCoupon, store: Redis, publisher: EventPublisher) -> Grab:
+def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
     """Decide in one atomic step, then publish what was decided.
 
     A repeat, whether the customer's or the client library's, gets the coupon of before, and
-    its event is published if that had not happened yet.
+    its event is published if that had not happened yet. Without a key of the customer's, each
+    call has one of its own, so that the client library's second sending is known as one.
 
     Raises:
         redis.RedisError: the store is away or refused; the customer may safely ask again.
     """
-    reply = scripts.run(store, "grab", command.promotion_id, command.customer_id)
-    published = outbox.publish(reply.events, command.promotion_id, store, publisher)
+    closed_as = over.marked(command.promotion_id, command.customer_id)
+    if closed_as is not None:
+        return Grab(closed_as)
+    request = (command.promotion_id, command.customer_id)
+    if command.key and not requests.is_free_for(command.key, request, outside.store):
+        return Grab("IDEMPOTENCY_KEY_REUSED")
+    key = command.key or secrets.token_urlsafe(9)
+    decision = decide(outside, "grab", command.promotion_id, command.customer_id, key)
+    reply = decision.reply
+    if command.key and reply.outcome == "GRANTED":
+        requests.remember(command.key, request, outside.store)
+    if "over" in reply.detail:
+        over.mark(command.promotion_id, reply.outcome, outside.store)
     telemetry.count(
         "grabs",
         by={"outcome": reply.outcome},
@@ -54,16 +67,7 @@ def grab_coupon(command: GrabCoupon, store: Redis, publisher: EventPublisher) ->
         version=reply.events[-1].version if reply.events else 0,
     )
     if reply.outcome == "NOT_STARTED":
-        opens_at = int(reply.detail["opensAt"])
-        return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - int(reply.detail["now"]))
-    if reply.outcome not in ("GRANTED", "REPEATED"):
-        return Grab(reply.outcome)
-    coupon = Coupon(
-        promotion_id=command.promotion_id,
-        customer_id=command.customer_id,
-        number=int(reply.detail["number"]),
-        state=reply.detail["state"],
-        discount=Decimal(reply.detail["discount"]),
-        grabbed_at=int(reply.detail["grabbedAt"]),
-    )
-    return Grab(reply.outcome, coupon=coupon, published=published)
+        opens_at = reply.detail["opensAt"]
+        return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now)
+    coupon = coupon_from(reply, command.promotion_id, command.customer_id)
+    return Grab(reply.outcome, coupon=coupon, published=decision.published)

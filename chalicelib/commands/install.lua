@@ -4,15 +4,19 @@
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2..]      flat list of the promotion's fields and their values
--- Returns {outcome, detail, events}; the detail is the promotion's state
---   INSTALLED  the events decided: PromotionStarted, if it was due
---   EXISTS     none
+-- Returns {outcome, detail, events, timer, now}; the detail is the promotion's state
+--   INSTALLED  it is there now
+--   EXISTS     it was there before
 
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  return {'EXISTS', {'state', redis.call('HGET', KEYS[1], 'state')}, {}}
+local found = redis.call('HGET', KEYS[1], 'state')
+if found then
+  return {'EXISTS', {'state', found}, {}}
 end
-redis.call('HSET', KEYS[1], 'state', 'SCHEDULED', 'version', 0, 'granted', 0, unpack(ARGV, 2))
+redis.call('HSET', KEYS[1], 'state', 'SCHEDULED', 'version', 0, 'granted', 0, 'sold', 0,
+  unpack(ARGV, 2))
 local promotion = read_promotion()
-advance(promotion, now_ms())
-commit(promotion)
-return {'INSTALLED', {'state', promotion.state}, promotion.events}
+local now = now_ms()
+advance(promotion, now)
+local reply = answer(promotion, now, 'INSTALLED', {'state', promotion.state})
+reply[4] = timer_to_arm(promotion, now)
+return reply

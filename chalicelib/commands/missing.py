@@ -6,18 +6,18 @@ from typing import Literal, cast
 
 from redis import Redis
 
-from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.promotions import find_promotion
 
 # Guessed ids must cost the table nothing; a new promotion's id is not known before it exists.
 _REMEMBERED_S = 5.0
 _REMEMBERED_IDS = 10_000
 _never_heard_of: OrderedDict[str, float] = OrderedDict()
 
-Standing = Literal["UNKNOWN_PROMOTION", "SOLD_OUT", "FINISHED", "CANCELLED", "RECOVERING"]
+Verdict = Literal["UNKNOWN_PROMOTION", "SOLD_OUT", "FINISHED", "CANCELLED", "RECOVERING"]
 
 
-def standing_of(promotion_id: str, store: Redis) -> Standing:
-    """How a promotion stands that the store has no state of.
+def verdict_on(promotion_id: str, store: Redis) -> Verdict:
+    """What has become of a promotion that the store has no state of.
 
     RECOVERING: it should be live. UNKNOWN_PROMOTION: nobody created it; this answer is
     remembered for five seconds in this process. Else: how it ended.
@@ -28,15 +28,14 @@ def standing_of(promotion_id: str, store: Redis) -> Standing:
     """
     if _never_heard_of.get(promotion_id, 0.0) > time.monotonic():
         return "UNKNOWN_PROMOTION"
-    try:
-        row = PromotionRow.get(promotion_id, consistent_read=True)
-    except PromotionRow.DoesNotExist:
+    row = find_promotion(promotion_id)
+    if row is None:
         _never_heard_of[promotion_id] = time.monotonic() + _REMEMBERED_S
         _never_heard_of.move_to_end(promotion_id)
         if len(_never_heard_of) > _REMEMBERED_IDS:
             _never_heard_of.popitem(last=False)
         return "UNKNOWN_PROMOTION"
     if row.closed_as:
-        return cast("Standing", row.closed_as)
+        return cast("Verdict", row.closed_as)
     seconds, _ = store.time()
     return "FINISHED" if row.finish_time <= seconds * 1000 else "RECOVERING"

@@ -1,12 +1,19 @@
 """The `promotions` table: what the admin wrote. The write side's list of what there is."""
 
 from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.exceptions import UpdateError
+from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
+from redis import Redis
 
-from chalicelib.tables import TableMeta, TableName
+from chalicelib.commands import scripts
+from chalicelib.commands.offer import Offer
+from chalicelib.tables import TableMeta, TableName, refused_by_condition
 
 LIVE = "LIVE"
 
@@ -25,7 +32,10 @@ class LiveIndex(GlobalSecondaryIndex["PromotionRow"]):
 
 
 class PromotionRow(Model):
-    """One promotion as it was created; `closed_as` once it is over. Times in epoch ms."""
+    """One promotion as the admin wants it; `closed_as` once it is over. Times in epoch ms.
+
+    `revision` counts the edits that the store has taken; a row never goes back to an older one.
+    """
 
     class Meta(TableMeta):
         """Where the table is."""
@@ -39,18 +49,115 @@ class PromotionRow(Model):
     finish_time = NumberAttribute(attr_name="finishTime")
     coupons_per_customer = NumberAttribute(attr_name="couponsPerCustomer")
     hold_seconds = NumberAttribute(attr_name="holdSeconds")
+    item_id = UnicodeAttribute(null=True, attr_name="itemId")
+    price = UnicodeAttribute(null=True)
+    revision = NumberAttribute(default=0)
     live = UnicodeAttribute(null=True)
     closed_as = UnicodeAttribute(null=True, attr_name="closedAs")
     live_index = LiveIndex()
 
+    @classmethod
+    def of(cls, promotion_id: str, offer: Offer, price: Decimal | None) -> "PromotionRow":
+        """The row of a new promotion."""
+        return cls(
+            promotion_id,
+            number_of_coupons=offer.number_of_coupons,
+            discount=str(offer.discount),
+            publish_time=offer.publish_time,
+            finish_time=offer.finish_time,
+            coupons_per_customer=offer.coupons_per_customer,
+            hold_seconds=offer.hold_seconds,
+            item_id=offer.item_id,
+            price=None if price is None else str(price),
+            live=LIVE,
+        )
 
-def live_promotions() -> Iterator[str]:
-    """The ids of the promotions that are not over, those that end first at the front."""
-    return (row.promotion_id for row in PromotionRow.live_index.query(LIVE))
+    def offer(self) -> Offer:
+        """The offer in the row."""
+        return Offer(
+            number_of_coupons=int(self.number_of_coupons),
+            discount=Decimal(self.discount),
+            publish_time=int(self.publish_time),
+            finish_time=int(self.finish_time),
+            coupons_per_customer=int(self.coupons_per_customer),
+            hold_seconds=int(self.hold_seconds),
+            item_id=self.item_id,
+        )
+
+    def exact_price(self) -> Decimal | None:
+        """What a unit costs; None without an item."""
+        return None if self.price is None else Decimal(self.price)
+
+
+def live_promotions() -> Iterator[PromotionRow]:
+    """The promotions that are not over, those that end first at the front."""
+    return iter(PromotionRow.live_index.query(LIVE))
+
+
+def find_promotion(promotion_id: str) -> PromotionRow | None:
+    """A promotion's row, as written last.
+
+    Raises:
+        pynamodb.exceptions.GetError: the table can't be read.
+    """
+    try:
+        return PromotionRow.get(promotion_id, consistent_read=True)
+    except PromotionRow.DoesNotExist:
+        return None
+
+
+def copy_from_store(promotion_id: str, store: Redis) -> None:
+    """Bring the row up to the offer in the store, which decides on edits.
+
+    Calls may overtake each other: a row that is as new, or newer, stays as it is.
+
+    Raises:
+        redis.RedisError, pynamodb.exceptions.UpdateError: one of the two is away; the next
+            sweep makes up for it.
+    """
+    key = scripts.key(promotion_id, "promotion")
+    stored: Any = store.hgetall(key)
+    if "state" not in stored:
+        return
+    revision = int(stored.get("revision", 0))
+    row = PromotionRow
+    actions: list[Action] = [
+        row.number_of_coupons.set(int(stored["stock"])),
+        row.discount.set(stored["discount"]),
+        row.publish_time.set(int(stored["opens_at"])),
+        row.finish_time.set(int(stored["closes_at"])),
+        row.coupons_per_customer.set(int(stored["coupons_per_customer"])),
+        row.hold_seconds.set(int(stored["hold_ms"]) // 1000),
+        row.revision.set(revision),
+        row.price.set(stored["price"]) if "price" in stored else row.price.remove(),
+        row.item_id.set(stored["item_id"]) if "item_id" in stored else row.item_id.remove(),
+    ]
+    try:
+        row(promotion_id).update(actions=actions, condition=row.revision < revision)
+    except UpdateError as error:
+        if not refused_by_condition(error):
+            raise
+
+
+def note_end(promotion_id: str, closed_as: str) -> None:
+    """Note how a promotion ended.
+
+    Raises:
+        pynamodb.exceptions.UpdateError: the table can't be written.
+    """
+    PromotionRow(promotion_id).update(
+        actions=[PromotionRow.closed_as.set(closed_as)],
+        condition=PromotionRow.promotion_id.exists(),
+    )
 
 
 def close_promotion(promotion_id: str, closed_as: str) -> None:
-    """Note that a promotion is over, and how it ended; from then on nobody has to look at it."""
+    """Note how a promotion ended, and that nobody has to look after it any more.
+
+    Raises:
+        pynamodb.exceptions.UpdateError: the table can't be written.
+    """
     PromotionRow(promotion_id).update(
-        actions=[PromotionRow.closed_as.set(closed_as), PromotionRow.live.remove()]
+        actions=[PromotionRow.closed_as.set(closed_as), PromotionRow.live.remove()],
+        condition=PromotionRow.promotion_id.exists(),
     )

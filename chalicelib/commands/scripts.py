@@ -17,16 +17,22 @@ from redis.commands.core import Script
 from chalicelib import events
 from chalicelib.events import AnyEvent
 
-_PARTS = ("promotion", "customers", "outbox")
+PARTS = ("promotion", "customers", "outbox", "holds")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a script answered: the outcome's word, its details, and the events it decided."""
+    """What a script answered: the outcome's word, its details, and the events it decided.
+
+    timer_at: when the promotion has to be touched again, 0 for never; now: the store's clock,
+    0 where the script did not need it; both in epoch ms.
+    """
 
     outcome: str
-    detail: Mapping[str, str]
+    detail: Mapping[str, Any]
     events: tuple[AnyEvent, ...]
+    timer_at: int = 0
+    now: int = 0
 
 
 def key(promotion_id: str, part: str) -> str:
@@ -58,12 +64,14 @@ def run(store: Redis, name: str, promotion_id: str, *args: str | int) -> Reply:
             script ran is not known, and running it again is safe.
         redis.ResponseError: the store refused or the script is broken.
     """
-    keys = [key(promotion_id, part) for part in _PARTS]
+    keys = [key(promotion_id, part) for part in PARTS]
     raw = cast("list[Any]", script(store, name)(keys=keys, args=[promotion_id, *args]))
-    outcome, detail, decided = raw
+    outcome, detail, decided, *timing = raw
     items = iter(detail)
     return Reply(
         outcome=outcome,
         detail=dict(zip(items, items, strict=True)),
         events=tuple(events.from_fields(fields) for fields in decided),
+        timer_at=timing[0] if timing else 0,
+        now=timing[1] if timing else 0,
     )

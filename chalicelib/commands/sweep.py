@@ -1,24 +1,32 @@
 """The sweep: on a schedule, touch every live promotion, in case nobody else does.
 
-It starts and finishes what is due, publishes what a crash or an outage left in the outbox, and
-lets the keys of closed promotions expire. It decides nothing that a grab would not decide too,
-so a late or a doubled sweep changes nothing.
+It starts and finishes what is due, releases overdue holds, publishes what a crash or an outage
+left in the outbox, lets the table follow the store, and lets the keys of promotions that are
+over expire. It decides nothing that a grab would not decide too, so a late or a doubled sweep
+changes nothing.
 """
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from redis import Redis, RedisError
+from redis import RedisError
 
 from chalicelib import telemetry
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.create_promotion import install_promotion
-from chalicelib.commands.promotions import PromotionRow, close_promotion, live_promotions
-from chalicelib.publisher import EventPublisher
+from chalicelib.commands.decision import Decision, Outside, decide
+from chalicelib.commands.promotions import (
+    PromotionRow,
+    close_promotion,
+    copy_from_store,
+    live_promotions,
+)
 
 # A winner's repeat is answered by the store for a week after the end; later, by the read side.
 KEPT_AFTER_END_S = 7 * 24 * 3600
 _OPEN = ("SCHEDULED", "ON_SALE")
+# Ten releases a call: what a million overdue holds need is left to the next timer.
+_ADVANCES_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -35,47 +43,61 @@ class Swept:
         return asdict(self)
 
 
-def sweep(store: Redis, publisher: EventPublisher) -> Swept:
+def sweep(outside: Outside) -> Swept:
     """Look after every live promotion; one that fails does not keep the others from their turn.
 
     Raises:
-        pynamodb.exceptions.QueryError: the list of live promotions can't be read.
+        pynamodb.exceptions.PynamoDBException: a table is away.
     """
     swept = Swept()
-    for promotion_id in live_promotions():
+    for row in live_promotions():
         swept.promotions += 1
         try:
-            _sweep_one(promotion_id, swept, store, publisher)
+            _sweep_one(row, swept, outside)
         except (RedisError, ValueError, ArithmeticError) as error:
-            swept.failed.append(promotion_id)
-            telemetry.count("sweep_failed", promotion=promotion_id, reason=str(error))
+            swept.failed.append(row.promotion_id)
+            telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
     telemetry.count("outbox_waiting", swept.waiting)
     return swept
 
 
-def _sweep_one(promotion_id: str, swept: Swept, store: Redis, publisher: EventPublisher) -> None:
-    reply = scripts.run(store, "advance", promotion_id)
-    if reply.outcome == "UNKNOWN":
-        _install_if_never_opened(promotion_id, store, publisher)
+def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
+    """Move a promotion to now, however many holds are overdue (up to 5,000 a call).
+
+    Raises:
+        redis.RedisError: the store is away or refused.
+    """
+    for _ in range(_ADVANCES_AT_ONCE):
+        decision = decide(outside, "advance", promotion_id)
+        if not decision.reply.events:
+            break
+    return decision
+
+
+def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside) -> None:
+    promotion_id = row.promotion_id
+    outcome = advance_promotion(promotion_id, outside).outcome
+    if outcome == "UNKNOWN":
+        _install_if_never_opened(row, outside)
         return
-    waiting = outbox.publish_waiting(promotion_id, store, publisher)
+    copy_from_store(promotion_id, outside.store)
+    waiting = outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
     swept.waiting += waiting
-    if reply.outcome in _OPEN or waiting:
+    if outcome in _OPEN or waiting:
         return
-    if scripts.run(store, "retire", promotion_id, KEPT_AFTER_END_S).outcome == "RETIRED":
-        close_promotion(promotion_id, reply.outcome)
+    if scripts.run(outside.store, "retire", promotion_id, KEPT_AFTER_END_S).outcome == "RETIRED":
+        close_promotion(promotion_id, outcome)
         swept.closed += 1
 
 
-def _install_if_never_opened(promotion_id: str, store: Redis, publisher: EventPublisher) -> None:
+def _install_if_never_opened(row: PromotionRow, outside: Outside) -> None:
     """Install what the store should have, as long as it can't have sold anything.
 
     Before its opening a promotion has no events, so installing it loses nothing. After it, the
     store has lost a sale in progress: only the journal knows what was sold.
     """
-    row = PromotionRow.get(promotion_id, consistent_read=True)
-    seconds, _ = store.time()
-    if int(row.publish_time) > (seconds + 1) * 1000:
-        install_promotion(row, store, publisher)
+    seconds, _ = outside.store.time()
+    if row.publish_time > (seconds + 1) * 1000 and not row.closed_as:
+        install_promotion(row, outside)
     else:
-        telemetry.count("promotion_missing", promotion=promotion_id)
+        telemetry.count("promotion_missing", promotion=row.promotion_id)

@@ -15,8 +15,14 @@ from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 
-from chalicelib.events import AnyEvent, Event, PromotionFinished, PromotionStarted
-from chalicelib.shapes import Promotion
+from chalicelib.events import (
+    AnyEvent,
+    Event,
+    PromotionCancelled,
+    PromotionEnded,
+    PromotionStarted,
+)
+from chalicelib.shapes import Item, Promotion
 from chalicelib.tables import TableMeta, TableName, refused_by_condition
 
 
@@ -47,6 +53,8 @@ class ActivePromotionRow(Model):
     finish_time = NumberAttribute(null=True, attr_name="finishTime")
     coupons_per_customer = NumberAttribute(null=True, attr_name="couponsPerCustomer")
     hold_seconds = NumberAttribute(null=True, attr_name="holdSeconds")
+    item_id = UnicodeAttribute(null=True, attr_name="itemId")
+    price = UnicodeAttribute(null=True)
     state = UnicodeAttribute(null=True)
     state_version = NumberAttribute(null=True, attr_name="stateVersion")
     stock = NumberAttribute(null=True)
@@ -56,8 +64,8 @@ class ActivePromotionRow(Model):
     version = NumberAttribute(null=True)
     by_state = ByState()
 
-    def to_promotion(self) -> Promotion:
-        """The row as the API's promotion; the start must have arrived."""
+    def to_promotion(self, item: Item | None) -> Promotion:
+        """The row as the API's promotion, selling `item`; the start must have arrived."""
         return Promotion(
             promotion_id=self.promotion_id,
             number_of_coupons=int(self.stock),
@@ -68,6 +76,9 @@ class ActivePromotionRow(Model):
             hold_seconds=int(self.hold_seconds),
             state=self.state,
             available=int(self.available),
+            item_id=self.item_id,
+            item=item,
+            price=None if self.price is None else Decimal(self.price),
         )
 
 
@@ -83,7 +94,7 @@ def that_matter(events: Iterable[AnyEvent]) -> set[tuple[str, int]]:
     for event in events:
         if not isinstance(event, Event):
             continue
-        if isinstance(event, PromotionStarted | PromotionFinished):
+        if isinstance(event, PromotionStarted | PromotionEnded):
             needed.add((event.promotion_id, event.version))
         newest[event.promotion_id] = max(event.version, newest.get(event.promotion_id, 0))
     return needed | set(newest.items())
@@ -102,20 +113,23 @@ def on_event(event: AnyEvent) -> None:
     if isinstance(event, PromotionStarted):
         _put_offer(event)
         _put_state(event, "ON_SALE")
-    if isinstance(event, PromotionFinished):
-        _put_state(event, "FINISHED")
+    if isinstance(event, PromotionEnded):
+        _put_state(event, "CANCELLED" if isinstance(event, PromotionCancelled) else "FINISHED")
 
 
 def _put_offer(event: PromotionStarted) -> None:
-    ActivePromotionRow(event.promotion_id).update(
-        actions=[
-            ActivePromotionRow.discount.set(str(event.discount)),
-            ActivePromotionRow.publish_time.set(event.opens_at),
-            ActivePromotionRow.finish_time.set(event.closes_at),
-            ActivePromotionRow.coupons_per_customer.set(event.coupons_per_customer),
-            ActivePromotionRow.hold_seconds.set(event.hold_seconds),
-        ]
-    )
+    actions: list[Action] = [
+        ActivePromotionRow.discount.set(str(event.discount)),
+        ActivePromotionRow.publish_time.set(event.opens_at),
+        ActivePromotionRow.finish_time.set(event.closes_at),
+        ActivePromotionRow.coupons_per_customer.set(event.coupons_per_customer),
+        ActivePromotionRow.hold_seconds.set(event.hold_seconds),
+    ]
+    if event.item_id is not None:
+        actions.append(ActivePromotionRow.item_id.set(event.item_id))
+    if event.price is not None:
+        actions.append(ActivePromotionRow.price.set(str(event.price)))
+    ActivePromotionRow(event.promotion_id).update(actions=actions)
 
 
 def _put_state(event: Event, state: str) -> None:

@@ -41,6 +41,15 @@ def project(records: list[Mapping[str, Any]], *projections: Projection) -> None:
     _process(records, handle)
 
 
+def each(records: list[Mapping[str, Any]], do: Callable[[str], object]) -> None:
+    """Give each record's body to `do`: for messages that are not events.
+
+    Raises:
+        BatchFailed: see `project`.
+    """
+    _process(records, lambda record: do(record.body))
+
+
 def project_what_matters(
     records: list[Mapping[str, Any]], matters: Filter, projection: Projection
 ) -> None:
@@ -70,7 +79,7 @@ def _readable(records: Iterable[Mapping[str, Any]]) -> Iterable[AnyEvent]:
             continue  # the same record fails, and is reported, when it is handled
 
 
-def _process(records: list[Mapping[str, Any]], handle: Callable[[SQSRecord], None]) -> None:
+def _process(records: list[Mapping[str, Any]], handle: Callable[[SQSRecord], object]) -> None:
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     results = _run(processor, records, handle)
     failed = [
@@ -93,7 +102,7 @@ def _process(records: list[Mapping[str, Any]], handle: Callable[[SQSRecord], Non
 def _run(
     processor: BasePartialProcessor,
     records: list[Mapping[str, Any]],
-    handle: Callable[[SQSRecord], None],
+    handle: Callable[[SQSRecord], object],
 ) -> list[Any]:
     with processor(records=list(records), handler=handle):  # type: ignore[arg-type]
         return processor.process()

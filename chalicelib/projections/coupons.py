@@ -7,7 +7,7 @@ from pynamodb.exceptions import PutError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 
-from chalicelib.events import AnyEvent, CouponGrabbed
+from chalicelib.events import AnyEvent, CouponEvent
 from chalicelib.shapes import Coupon, coupon_id
 from chalicelib.tables import TableMeta, TableName, refused_by_condition
 
@@ -41,6 +41,10 @@ class CouponRow(Model):
     state = UnicodeAttribute()
     discount = UnicodeAttribute()
     grabbed_at = NumberAttribute(attr_name="grabbedAt")
+    deadline = NumberAttribute(null=True)
+    price = UnicodeAttribute(null=True)
+    paid_at = NumberAttribute(null=True, attr_name="paidAt")
+    payment_reference = UnicodeAttribute(null=True, attr_name="paymentReference")
     by_number = ByNumber()
 
     def to_coupon(self) -> Coupon:
@@ -52,30 +56,37 @@ class CouponRow(Model):
             state=self.state,
             discount=Decimal(self.discount),
             grabbed_at=int(self.grabbed_at),
+            deadline=None if self.deadline is None else int(self.deadline),
+            price=None if self.price is None else Decimal(self.price),
+            paid_at=None if self.paid_at is None else int(self.paid_at),
+            payment_reference=self.payment_reference,
         )
 
 
 def on_event(event: AnyEvent) -> None:
     """Fold one event into the table; types that say nothing of a coupon are skipped.
 
+    Every event of a coupon carries the whole of it, so the newest one is the row, and one that
+    comes late or again changes nothing.
+
     Raises:
         pynamodb.exceptions.PutError: the table can't be written.
     """
-    if isinstance(event, CouponGrabbed):
-        on_coupon_grabbed(event)
-
-
-def on_coupon_grabbed(event: CouponGrabbed) -> None:
-    """Put the coupon's row, unless it already reflects this event or a newer one."""
+    if not isinstance(event, CouponEvent):
+        return
     row = CouponRow(
         event.customer_id,
         coupon_id(event.promotion_id, event.number),
         promotion_id=event.promotion_id,
         number=event.number,
         version=event.version,
-        state="GRABBED",
+        state=event.state,
         discount=str(event.discount),
-        grabbed_at=event.at,
+        grabbed_at=event.grabbed_at,
+        deadline=event.deadline,
+        price=None if event.price is None else str(event.price),
+        paid_at=event.paid_at,
+        payment_reference=event.payment_reference,
     )
     try:
         row.save(condition=CouponRow.version.does_not_exist() | (CouponRow.version < event.version))

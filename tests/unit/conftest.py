@@ -18,14 +18,18 @@ from chalicelib import clients, config
 from chalicelib import publisher as publishing
 from chalicelib.commands import scripts
 from chalicelib.commands.create_promotion import install_promotion
-from chalicelib.commands.promotions import LIVE, PromotionRow
+from chalicelib.commands.decision import Outside
+from chalicelib.commands.offer import Offer
+from chalicelib.commands.promotions import PromotionRow
 from chalicelib.events import AnyEvent
+from chalicelib.items import ItemRow
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
 from chalicelib.projections.journal import EventRow
 from chalicelib.publisher import BrokerUnavailable
+from chalicelib.timers import Timer
 
-TABLES = (PromotionRow, EventRow, CouponRow, ActivePromotionRow)
+TABLES = (PromotionRow, EventRow, CouponRow, ActivePromotionRow, ItemRow)
 QUEUES = ("journal", "coupons", "active-promotions", "events")
 
 # A script's clock that a test can set, per promotion. Only its first lines differ from the real.
@@ -56,6 +60,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with mock_aws():
         for table in TABLES:
             table.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
+        timers = clients.sqs().create_queue(QueueName="seckill-test-timers")["QueueUrl"]
+        monkeypatch.setenv("TIMERS_QUEUE_URL", timers)
         for name in QUEUES:
             queue = clients.sqs().create_queue(QueueName=f"seckill-test-{name}")["QueueUrl"]
         monkeypatch.setenv("EVENTS_QUEUE_URL", queue)
@@ -92,28 +98,35 @@ def broker() -> Broker:
 
 
 @pytest.fixture
-def promotion(store: Redis, broker: Broker) -> Callable[..., str]:
+def armed() -> list[Timer]:
+    """The timers that were armed."""
+    return []
+
+
+@pytest.fixture
+def outside(store: Redis, broker: Broker, armed: list[Timer]) -> Outside:
+    return Outside(store, broker, lambda timer, _: armed.append(timer))
+
+
+@pytest.fixture
+def promotion(outside: Outside) -> Callable[..., str]:
     """Install a promotion of a fresh id; on sale for an hour unless told otherwise."""
 
-    def install(stock: int = 10, opens_at: int = 0, closes_at: int | None = None) -> str:
-        row = promotion_row(stock, opens_at, closes_at or clients.store_clock_ms() + 3_600_000)
-        install_promotion(row, store, broker)
+    def install(
+        stock: int = 10, opens_at: int = 0, closes_at: int | None = None, **more: Any
+    ) -> str:
+        closes_at = closes_at or clients.store_clock_ms() + 3_600_000
+        row = promotion_row(stock, opens_at, closes_at, **more)
+        install_promotion(row, outside)
         return str(row.promotion_id)
 
     return install
 
 
-def promotion_row(stock: int, opens_at: int, closes_at: int) -> PromotionRow:
-    return PromotionRow(
-        secrets.token_hex(6),
-        number_of_coupons=stock,
-        discount=str(Decimal("0.15")),
-        publish_time=opens_at,
-        finish_time=closes_at,
-        coupons_per_customer=1,
-        hold_seconds=0,
-        live=LIVE,
-    )
+def promotion_row(stock: int, opens_at: int, closes_at: int, **more: Any) -> PromotionRow:
+    price = more.pop("price", None)
+    offer = Offer(stock, Decimal("0.15"), opens_at, closes_at, **more)
+    return PromotionRow.of(secrets.token_hex(6), offer, price)
 
 
 @pytest.fixture
@@ -134,6 +147,19 @@ def set_clock(store: Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, i
     return set_to
 
 
+@pytest.fixture
+def sale_at(set_clock: Callable[[str, int], None], outside: Outside) -> Callable[..., str]:
+    """A promotion whose clock the test sets: it stands at 0, opens at 1000, closes at 2000."""
+
+    def install(stock: int = 10, opens_at: int = 1000, closes_at: int = 2000, **more: Any) -> str:
+        row = promotion_row(stock, opens_at, closes_at, **more)
+        set_clock(row.promotion_id, 0)
+        install_promotion(row, outside)
+        return str(row.promotion_id)
+
+    return install
+
+
 @dataclass(frozen=True)
 class Http:
     """An HTTP answer."""
@@ -148,9 +174,12 @@ def http(aws: None) -> Callable[..., Http]:
     """Ask the app as API Gateway would, with a real Lambda event."""
     gateway = LocalGateway(entry_points.app, Config())
 
-    def ask(method: str, path: str, body: Any = None, raw: bytes | None = None) -> Http:
+    def ask(
+        method: str, path: str, body: Any = None, raw: bytes | None = None, **more: str
+    ) -> Http:
         content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         answer = gateway.handle_request(method, path, headers, content)
         return Http(answer["statusCode"], json.loads(answer["body"]), answer["headers"])
 

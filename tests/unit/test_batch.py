@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from redis import Redis
 
 import app as entry_points
 from chalicelib import clients
+from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.batch import BatchFailed
@@ -47,10 +47,10 @@ def bodies(url: str) -> list[str]:
 
 
 @pytest.fixture
-def nine_events(promotion: Callable[..., str], store: Redis, broker: Broker) -> list[str]:
+def nine_events(promotion: Callable[..., str], outside: Outside, broker: Broker) -> list[str]:
     sale = promotion(stock=100)
     for n in range(8):
-        grab_coupon(GrabCoupon(sale, f"customer-{n}"), store, broker)
+        grab_coupon(GrabCoupon(sale, f"customer-{n}"), outside)
     return [event.to_wire() for event in broker.published]
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from bench.__main__ import table
 from bench.load import Target, load
-from bench.rows import Row, compare, take_turns
+from bench.promotions import customers, expect
+from bench.punctuality import Due, lateness
+from bench.rows import InvalidMeasurement, Row, compare, take_turns
 
 
 def test_sides_take_turns_and_swap_places_each_round() -> None:
@@ -49,6 +51,30 @@ def test_the_table_says_what_was_missed() -> None:
     text = table([Row(name="r", value=1234, unit="x/s", against="b", ratio=0.4, at_least=0.5)])
     assert "1,234" in text
     assert ">= 0.5 MISSED" in text
+
+
+def test_lateness_is_the_time_of_the_event_minus_the_time_it_was_due() -> None:
+    due = [
+        Due("start", "p", "PromotionStarted", 1000),
+        Due("end", "p", "PromotionFinished", 3000),
+        Due("start", "q", "PromotionStarted", 1137),
+    ]
+    happened = {
+        ("p", "PromotionStarted"): 1000,
+        ("p", "PromotionFinished"): 3042,
+        ("q", "PromotionStarted"): 1150,
+    }
+    assert lateness(due, happened) == {"start": [0, 13], "end": [42]}
+
+
+def test_no_customer_is_measured_twice() -> None:
+    assert len({*customers(3), *customers(3)}) == 6
+
+
+def test_a_wrong_answer_makes_a_measurement_invalid() -> None:
+    expect("SOLD_OUT", "SOLD_OUT")
+    with pytest.raises(InvalidMeasurement, match="expected SOLD_OUT, but the answer was GRANTED"):
+        expect("GRANTED", "SOLD_OUT")
 
 
 class _SoldOut(BaseHTTPRequestHandler):

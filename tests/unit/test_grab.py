@@ -9,19 +9,22 @@ from redis import Redis
 
 from chalicelib import clients
 from chalicelib.commands import scripts
-from chalicelib.commands.create_promotion import install_promotion
+from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import Grab, GrabCoupon, grab_coupon
-from tests.unit.conftest import Broker, promotion_row, state_of
+from tests.unit.conftest import Broker, state_of
 
 Install = Callable[..., str]
+SetClock = Callable[[str, int], None]
 
 
 @pytest.fixture
-def grab(store: Redis, broker: Broker) -> Callable[[str, str], Grab]:
-    return lambda promotion, customer: grab_coupon(GrabCoupon(promotion, customer), store, broker)
+def grab(outside: Outside) -> Callable[..., Grab]:
+    return lambda promotion, customer, key=None: grab_coupon(
+        GrabCoupon(promotion, customer, key), outside
+    )
 
 
-GrabBy = Callable[[str, str], Grab]
+GrabBy = Callable[..., Grab]
 
 
 def test_the_first_to_come_gets_number_one(
@@ -79,9 +82,9 @@ def test_a_repeat_gets_the_coupon_also_after_the_sale_is_sold_out(
 
 
 def test_a_repeat_gets_the_coupon_also_after_the_end(
-    promotion: Install, grab: GrabBy, set_clock: Callable[[str, int], None], store: Redis
+    grab: GrabBy, set_clock: SetClock, sale_at: Install
 ) -> None:
-    sale = _sale_at(store, set_clock, opens_at=1000, closes_at=2000)
+    sale = sale_at()
     set_clock(sale, 1500)
     won = grab(sale, "alice")
     set_clock(sale, 2000)
@@ -111,9 +114,9 @@ def test_an_unknown_promotion_is_unknown(grab: GrabBy) -> None:
     [(999, "NOT_STARTED"), (1000, "GRANTED"), (1999, "GRANTED"), (2000, "FINISHED")],
 )
 def test_the_window_is_exact_to_the_millisecond(
-    grab: GrabBy, store: Redis, set_clock: Callable[[str, int], None], at: int, outcome: str
+    grab: GrabBy, sale_at: Install, set_clock: SetClock, at: int, outcome: str
 ) -> None:
-    sale = _sale_at(store, set_clock, opens_at=1000, closes_at=2000)
+    sale = sale_at()
     set_clock(sale, at)
     answer = grab(sale, "alice")
     assert answer.outcome == outcome
@@ -134,18 +137,18 @@ def test_a_workers_wrong_clock_opens_and_closes_nothing(
 
 
 def test_the_end_is_noticed_by_the_first_grab_after_it_and_told_once(
-    grab: GrabBy, store: Redis, broker: Broker, set_clock: Callable[[str, int], None]
+    grab: GrabBy, sale_at: Install, broker: Broker, set_clock: SetClock
 ) -> None:
-    sale = _sale_at(store, set_clock, opens_at=1000, closes_at=2000)
+    sale = sale_at()
     set_clock(sale, 2500)
     assert [grab(sale, name).outcome for name in ("alice", "bob")] == ["FINISHED", "FINISHED"]
     assert [event.type for event in broker.published] == ["PromotionStarted", "PromotionFinished"]
 
 
 def test_a_sale_that_sold_out_says_sold_out_also_after_its_end(
-    grab: GrabBy, store: Redis, set_clock: Callable[[str, int], None]
+    grab: GrabBy, sale_at: Install, set_clock: SetClock
 ) -> None:
-    sale = _sale_at(store, set_clock, opens_at=1000, closes_at=2000, stock=1)
+    sale = sale_at(stock=1)
     set_clock(sale, 1500)
     grab(sale, "alice")
     set_clock(sale, 3000)
@@ -179,13 +182,13 @@ def test_ten_thousand_refused_calls_change_nothing_and_store_nothing(
     promotion: Install, store: Redis
 ) -> None:
     sale = promotion(stock=1)
-    scripts.run(store, "grab", sale, "alice")
-    parts = [scripts.key(sale, part) for part in ("promotion", "customers", "outbox")]
+    scripts.run(store, "grab", sale, "alice", "key")
+    parts = [scripts.key(sale, part) for part in scripts.PARTS]
     before = [(store.dump(part), store.memory_usage(part)) for part in parts]
     with store.pipeline(transaction=False) as pipe:
         grab_script = scripts.script(store, "grab")
         for n in range(10_000):
-            grab_script(keys=parts, args=[sale, f"loser-{n}"], client=pipe)
+            grab_script(keys=parts, args=[sale, f"loser-{n}", "key"], client=pipe)
         outcomes = {reply[0] for reply in pipe.execute()}
     assert outcomes == {"SOLD_OUT"}
     assert [(store.dump(part), store.memory_usage(part)) for part in parts] == before
@@ -199,16 +202,3 @@ def test_a_promotion_that_lost_its_customers_sells_nothing_more(
     grab(sale, "alice")
     store.delete(scripts.key(sale, "customers"))
     assert grab(sale, "bob").outcome == "UNKNOWN"
-
-
-def _sale_at(
-    store: Redis,
-    set_clock: Callable[[str, int], None],
-    opens_at: int,
-    closes_at: int,
-    stock: int = 10,
-) -> str:
-    row = promotion_row(stock, opens_at, closes_at)
-    set_clock(row.promotion_id, 0)
-    install_promotion(row, store, Broker())
-    return str(row.promotion_id)

@@ -54,6 +54,10 @@ def test_a_created_promotion_is_answered_with_what_was_understood(
         "holdSeconds": 0,
         "state": "ON_SALE",
         "available": 2,
+        "held": 0,
+        "sold": 0,
+        "version": 1,
+        "drift": 1,
     }
 
 
@@ -190,6 +194,9 @@ BAD_OFFERS: dict[str, list[Any]] = {
         4_102_444_800_001, float("-inf"), "1969-12-31T23:59:59Z",
     ],
     "finishTime": [None, 1, 1_600_000_000_000, "2020-01-01", "2101-01-01", "ä", {}],
+    "couponsPerCustomer": [None, 0, 101, 1.5, "many", True],
+    "holdSeconds": [None, -1, 86_401, 1.5, "long", True],
+    "itemId": [None, "", "a b", 1.5, [], "never-made"],
     "colour": ["red"],
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chalicelib.commands import outbox, scripts
+from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from tests.unit.conftest import Broker, metrics, state_of
 
@@ -24,13 +25,15 @@ Install = Callable[..., str]
 _DIES = """
 import os, sys
 from chalicelib import clients
+from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 
 class Dies:
     def publish(self, events):
         os._exit(9)
 
-grab_coupon(GrabCoupon(sys.argv[1], "alice"), clients.store(), Dies())
+arm = lambda timer, now: None
+grab_coupon(GrabCoupon(sys.argv[1], "alice"), Outside(clients.store(), Dies(), arm))
 """
 
 
@@ -44,7 +47,7 @@ def waiting(store: Redis, promotion: str) -> int:
 
 
 def test_a_process_that_dies_after_deciding_has_lost_nothing(
-    promotion: Install, store: Redis, broker: Broker
+    promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=3)
     die_after_deciding(sale)
@@ -55,22 +58,26 @@ def test_a_process_that_dies_after_deciding_has_lost_nothing(
 
 
 def test_the_retry_after_such_a_crash_gets_the_coupon_and_publishes_it(
-    promotion: Install, store: Redis, broker: Broker
+    promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=3)
     die_after_deciding(sale)
-    answer = grab_coupon(GrabCoupon(sale, "alice"), store, broker)
+    answer = grab_coupon(GrabCoupon(sale, "alice"), outside)
     assert (answer.outcome, answer.coupon and answer.coupon.number) == ("REPEATED", 1)
     assert [event.version for event in broker.published] == [1, 2]
     assert (state_of(store, sale)["available"], waiting(store, sale)) == ("2", 0)
 
 
 def test_with_the_broker_away_a_grab_is_granted_and_its_event_waits(
-    promotion: Install, store: Redis, broker: Broker, capsys: pytest.CaptureFixture[str]
+    promotion: Install,
+    store: Redis,
+    broker: Broker,
+    outside: Outside,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     sale = promotion(stock=3)
     broker.away = True
-    answer = grab_coupon(GrabCoupon(sale, "alice"), store, broker)
+    answer = grab_coupon(GrabCoupon(sale, "alice"), outside)
     assert (answer.outcome, answer.published) == ("GRANTED", False)
     assert waiting(store, sale) == 1
     assert metrics(capsys.readouterr().out, "publish_failed")
@@ -82,35 +89,35 @@ def test_with_the_broker_away_a_grab_is_granted_and_its_event_waits(
 
 
 def test_what_the_broker_refuses_of_a_batch_stays_in_the_outbox(
-    promotion: Install, store: Redis, broker: Broker
+    promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=1)
     broker.accepts = 1
-    answer = grab_coupon(GrabCoupon(sale, "alice"), store, broker)  # grabbed, and sold out
+    answer = grab_coupon(GrabCoupon(sale, "alice"), outside)  # grabbed, and sold out
     assert answer.published is False
     [entry] = store.xrange(scripts.key(sale, "outbox")) or []
     assert entry[0] == "3-0"
 
 
 def test_a_long_outbox_is_published_in_order(
-    promotion: Install, store: Redis, broker: Broker
+    promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=100)
     broker.away = True
     for n in range(35):
-        grab_coupon(GrabCoupon(sale, f"customer-{n}"), store, broker)
+        grab_coupon(GrabCoupon(sale, f"customer-{n}"), outside)
     broker.away = False
     assert outbox.publish_waiting(sale, store, broker) == 0
     assert [event.version for event in broker.published] == list(range(1, 37))
 
 
 def test_two_relays_at_once_lose_nothing_and_leave_nothing(
-    promotion: Install, store: Redis, broker: Broker
+    promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=100)
     broker.away = True
     for n in range(40):
-        grab_coupon(GrabCoupon(sale, f"customer-{n}"), store, broker)
+        grab_coupon(GrabCoupon(sale, f"customer-{n}"), outside)
     broker.away = False
     relays = [
         threading.Thread(target=outbox.publish_waiting, args=(sale, store, broker))
@@ -125,15 +132,15 @@ def test_two_relays_at_once_lose_nothing_and_leave_nothing(
 
 
 def test_a_lost_reply_makes_the_client_ask_again_and_takes_one_unit(
-    promotion: Install, store: Redis, store_url: str, broker: Broker
+    promotion: Install, store: Redis, store_url: str, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=3)
-    grab_coupon(GrabCoupon(sale, "warm-up"), store, broker)
+    grab_coupon(GrabCoupon(sale, "warm-up"), outside)
     with dropping_first_reply(store_url) as url:
         client = Redis.from_url(
             url, decode_responses=True, protocol=2, driver_info=None, retry=Retry(NoBackoff(), 1)
         )
-        answer = grab_coupon(GrabCoupon(sale, "alice"), client, broker)
+        answer = grab_coupon(GrabCoupon(sale, "alice"), Outside(client, broker, outside.arm))
         client.close()
     assert (answer.outcome, answer.coupon and answer.coupon.number) == ("REPEATED", 2)
     assert state_of(store, sale)["available"] == "1"

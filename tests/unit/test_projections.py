@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 from pynamodb.models import Model
-from redis import Redis
 
+from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.events import AnyEvent, PromotionFinished, PromotionStarted, from_mapping
 from chalicelib.projections import active_promotions, coupons, journal
@@ -30,12 +30,12 @@ PROJECTIONS: dict[type[Model], Callable[[AnyEvent], None]] = {
 
 
 @pytest.fixture
-def story(promotion: Callable[..., str], store: Redis, broker: Broker) -> list[AnyEvent]:
+def story(promotion: Callable[..., str], outside: Outside, broker: Broker) -> list[AnyEvent]:
     """All events of two sales: one sold out, one still on."""
     for stock in (4, 9):
         sale = promotion(stock=stock)
         for n in range(5):
-            grab_coupon(GrabCoupon(sale, f"customer-{n}"), store, broker)
+            grab_coupon(GrabCoupon(sale, f"customer-{n}"), outside)
     return list(broker.published)
 
 

@@ -25,6 +25,7 @@ def grabbed(version: int) -> AnyEvent:
             "held": 0,
             "sold": 1,
             "customerId": "ålice",
+            "grabbedAt": 1_700_000_000_123,
             "number": 1,
             "discount": "0.15",
         }

@@ -1,0 +1,77 @@
+"""Marks of promotions that are over: most of a crowd comes too late, and costs the store nothing.
+
+Nobody wins anything once a promotion is over, so who has a coupon by then is known for good. A
+process that has heard "over" notes the customers who have a record; everybody else is answered
+from the mark, and these still ask the store, so no winner's retry is ever told "sold out". A
+promotion that is merely out of stock is not over: a unit may come back at any moment.
+
+A mark holds for a second and is then checked again with one cheap call, so whatever an operator
+may have done to the store shows within that time. Whom it has answered is counted in the mark and
+reported when it is renewed: a line for each of a million losers would cost more than the answer.
+"""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import cast
+
+from redis import Redis
+
+from chalicelib import telemetry
+from chalicelib.commands import scripts
+
+HOLDS_S = 1.0
+# Beyond this many winners a mark would cost a process more than it saves.
+MOST_CUSTOMERS = 20_000
+_MOST_MARKS = 100
+
+
+@dataclass(slots=True)
+class _Mark:
+    closed_as: str
+    customers: frozenset[str]
+    until: float
+    told: int = 0
+
+
+_marks: OrderedDict[str, _Mark] = OrderedDict()
+
+
+def marked(promotion_id: str, customer_id: str) -> str | None:
+    """How the promotion ended, if that is all this customer can be told; else ask the store."""
+    mark = _marks.get(promotion_id)
+    if mark is None or mark.until <= time.monotonic() or customer_id in mark.customers:
+        return None
+    mark.told += 1
+    return mark.closed_as
+
+
+def mark(promotion_id: str, closed_as: str, store: Redis) -> None:
+    """Note that the store has just called the promotion over.
+
+    Raises:
+        redis.RedisError: the store is away.
+    """
+    known = _marks.get(promotion_id)
+    if known is not None:
+        if known.until > time.monotonic():
+            return
+        _report(promotion_id, known)
+    key = scripts.key(promotion_id, "customers")
+    count = store.hlen(key)
+    if count > MOST_CUSTOMERS:
+        return
+    if known is None or len(known.customers) != count:
+        customers = frozenset(cast("list[str]", store.hkeys(key)))
+    else:
+        customers = known.customers
+    _marks[promotion_id] = _Mark(closed_as, customers, time.monotonic() + HOLDS_S)
+    _marks.move_to_end(promotion_id)
+    if len(_marks) > _MOST_MARKS:
+        _report(*_marks.popitem(last=False))
+
+
+def _report(promotion_id: str, mark: _Mark) -> None:
+    if mark.told:
+        telemetry.count("grabs", mark.told, by={"outcome": mark.closed_as}, promotion=promotion_id)
+        mark.told = 0

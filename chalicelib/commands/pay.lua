@@ -1,0 +1,64 @@
+-- Confirm the payment of one coupon. The money has moved already, so the answer is either a
+-- sold unit or a refund on record: never both, never neither.
+--
+-- After its deadline a coupon is released, and its unit may be another's. If one is still free,
+-- and the customer is within the limit, the payment is honoured all the same.
+--
+-- KEYS, ARGV[1]  see promotion.lua
+-- ARGV[2]        customer
+-- ARGV[3]        number of the coupon
+-- ARGV[4]        payment reference, or "*" for none
+-- Returns {outcome, detail, events, timer, now}; the detail is the coupon, where there is one
+--   PAID             it is sold
+--   REPEATED         it was paid before, by this reference
+--   ALREADY_PAID     it was paid before, by another reference
+--   HOLD_EXPIRED     too late, none is free: a refund is due
+--   COUPON_RELEASED  the customer gave it back: a refund is due
+--   CANCELLED        the promotion was cancelled: a refund is due
+--   NOTHING_TO_PAY   without a hold a grab is final
+--   UNKNOWN_COUPON   not this customer's
+--   UNKNOWN          the store has no such promotion
+
+local promotion = read_promotion()
+if not promotion then
+  return {'UNKNOWN', {}, {}}
+end
+local now = now_ms()
+advance(promotion, now)
+release_own(promotion, ARGV[2], now)
+local coupons = coupons_of(promotion, ARGV[2])
+local coupon = find(coupons, 'number', tonumber(ARGV[3]))
+if not coupon then
+  return answer(promotion, now, 'UNKNOWN_COUPON')
+end
+if coupon.state == 'G' and not coupon.deadline then
+  return answer_coupon(promotion, now, 'NOTHING_TO_PAY', coupon)
+end
+local reference = ARGV[4] ~= '*' and ARGV[4] or nil
+if coupon.state == 'P' then
+  local same = not reference or coupon.reference == reference
+  return answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)
+end
+
+if REFUSED[coupon.state] then
+  return answer_coupon(promotion, now, REFUSED[coupon.state], coupon)
+end
+
+local honoured = coupon.state == 'G'
+if coupon.state == 'R' and promotion.state == 'ON_SALE' and promotion.available > 0
+  and active(coupons) < promotion.limit then
+  promotion.available = promotion.available - 1
+  honoured = true
+end
+coupon.paid_at = now
+coupon.reference = reference
+if not honoured then
+  local refused = promotion.state == 'CANCELLED' and 'CANCELLED'
+    or coupon.state == 'B' and 'COUPON_RELEASED' or 'HOLD_EXPIRED'
+  move(promotion, ARGV[2], coupon, REFUND[refused], 'RefundRecorded', now, refused)
+  return answer_coupon(promotion, now, refused, coupon)
+end
+promotion.sold = promotion.sold + 1
+move(promotion, ARGV[2], coupon, 'P', 'CouponPaid', now)
+finish_if_sold(promotion, now)
+return answer_coupon(promotion, now, 'PAID', coupon)

@@ -1,0 +1,29 @@
+"""A timer has come: touch its promotion, on the millisecond."""
+
+import time
+
+from chalicelib.commands.decision import Outside
+from chalicelib.commands.sweep import advance_promotion
+from chalicelib.timers import EARLY_MS, Timer
+
+# A queue's delay is in whole seconds, rounded down: this much is left to wait at the most.
+_LONGEST_WAIT_S = 1 + EARLY_MS / 1000
+
+
+def wake_promotion(timer: Timer, outside: Outside) -> str:
+    """Advance the promotion at the timer's time; returns the outcome of advance.lua.
+
+    A timer that comes more than a second early is armed again.
+
+    Raises:
+        redis.RedisError: the store is away or refused; the message comes again.
+    """
+    seconds, microseconds = outside.store.time()
+    now_ms = seconds * 1000 + microseconds // 1000
+    wait_s = (timer.due_at - now_ms) / 1000
+    if wait_s > _LONGEST_WAIT_S:
+        outside.arm(timer, now_ms)
+        return "EARLY"
+    if wait_s > 0:
+        time.sleep(wait_s)
+    return advance_promotion(timer.promotion_id, outside).outcome

@@ -1,0 +1,53 @@
+"""The `items` table: the goods that promotions sell. Written by the admin, read by queries."""
+
+from decimal import Decimal
+
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.models import Model
+
+from chalicelib.shapes import Item
+from chalicelib.tables import TableMeta, TableName
+
+
+class ItemRow(Model):
+    """One item; the list price as an exact decimal."""
+
+    class Meta(TableMeta):
+        """Where the table is."""
+
+        table_name = TableName("items")
+
+    item_id = UnicodeAttribute(hash_key=True, attr_name="itemId")
+    name = UnicodeAttribute()
+    list_price = UnicodeAttribute(attr_name="listPrice")
+    picture = UnicodeAttribute(null=True)
+
+    def to_item(self) -> Item:
+        """The row as the API's item."""
+        return Item(
+            item_id=self.item_id,
+            name=self.name,
+            list_price=Decimal(self.list_price),
+            picture=self.picture,
+        )
+
+
+def find_item(item_id: str) -> Item | None:
+    """An item by its id.
+
+    Raises:
+        pynamodb.exceptions.GetError: the table can't be read.
+    """
+    try:
+        return ItemRow.get(item_id, consistent_read=True).to_item()
+    except ItemRow.DoesNotExist:
+        return None
+
+
+def find_items(item_ids: set[str]) -> dict[str, Item]:
+    """Items by their ids; unknown ids are left out.
+
+    Raises:
+        pynamodb.exceptions.GetError: the table can't be read.
+    """
+    return {row.item_id: row.to_item() for row in ItemRow.batch_get(sorted(item_ids))}

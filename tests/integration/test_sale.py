@@ -1,0 +1,107 @@
+"""Whole sales over HTTP, through real queues, into real tables, with either publisher."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import redis
+
+from tests.integration.conftest import Shop, eventually
+
+
+def test_a_crowd_gets_exactly_what_there_is_and_the_tables_show_it(shop: Shop) -> None:
+    sale = shop.create(coupons=20)
+    eventually(lambda: [p["promotionId"] for p in shop.ask("/query/promotions")[1]], [sale])
+    with ThreadPoolExecutor(32) as crowd:
+        answers = list(crowd.map(lambda n: shop.grab(sale, f"customer-{n}"), range(300)))
+    won = [body for status, body in answers if status == 201]
+    assert len(won) == 20
+    assert {(s, b["code"]) for s, b in answers if s != 201} == {(409, "SOLD_OUT")}
+    feed = f"/query/promotions/{sale}/coupons"
+    eventually(lambda: len(shop.ask(feed)[1]), 20)
+    stored = shop.ask(feed)[1]
+    assert stored == sorted(won, key=lambda coupon: coupon["number"])
+    assert [coupon["number"] for coupon in stored] == list(range(1, 21))
+    winner = won[0]["customerId"]
+    assert shop.ask(f"/query/coupons/{winner}") == (200, [won[0]])
+    expected = ["PromotionStarted", *["CouponGrabbed"] * 20, "PromotionFinished"]
+    eventually(lambda: shop.types(sale), expected)
+    eventually(lambda: shop.ask("/query/promotions")[1], [])
+
+
+def test_a_trailing_slash_of_an_old_client_is_understood(shop: Shop) -> None:
+    assert shop.ask("/query/promotions/")[0] == 200
+    assert shop.ask("/command/coupons/", {})[0] == 400
+
+
+def test_an_unknown_path_is_not_found(shop: Shop) -> None:
+    assert (shop.ask("/nothing/here")[0], shop.ask("/")[0]) == (404, 404)
+
+
+def test_an_encoded_id_in_a_path_is_the_id(shop: Shop) -> None:
+    sale = shop.create(coupons=1)
+    assert shop.grab(sale, "alice@example.com")[0] == 201
+    path = "/query/coupons/alice%40example.com"
+    eventually(lambda: len(shop.ask(path)[1]), 1)
+
+
+def test_what_is_due_happens_without_traffic_within_a_second(shop: Shop) -> None:
+    now = shop.now()
+    due = {"publishTime": now + 1500, "finishTime": now + 2700}
+    sales = [shop.create(5, **due) for _ in range(8)]
+    expected = ["PromotionStarted", "PromotionFinished"]
+    for sale in sales:
+        eventually(partial(shop.types, sale), expected)
+        started, finished = shop.journal(sale)
+        assert 0 <= started["at"] - due["publishTime"] < 1000
+        assert 0 <= finished["at"] - due["finishTime"] < 1000
+
+
+def states(shop: Shop, customer: str) -> list[str]:
+    return [coupon["state"] for coupon in shop.ask(f"/query/coupons/{customer}")[1]]
+
+
+def test_an_unpaid_coupon_is_released_without_traffic_and_sold_again(shop: Shop) -> None:
+    sale = shop.create(1, holdSeconds=1)
+    status, coupon = shop.grab(sale, f"alice-{sale}")
+    assert status == 201
+    assert shop.grab(sale, "bob")[0] == 409
+    eventually(lambda: states(shop, f"alice-{sale}"), ["RELEASED"])
+    released = next(e for e in shop.journal(sale) if e["type"] == "CouponReleased")
+    assert 0 <= released["at"] - coupon["deadline"] < 1000
+    assert shop.grab(sale, "bob")[0] == 201
+    status, paid = shop.ask(f"/command/coupons/{sale}-2/payment", {"customerId": "bob"})
+    assert (status, paid["state"]) == (200, "PAID")
+    status, late = shop.ask(f"/command/coupons/{sale}-1/payment", {"customerId": f"alice-{sale}"})
+    assert (status, late["code"]) == (409, "HOLD_EXPIRED")
+    eventually(lambda: states(shop, f"alice-{sale}"), ["REFUND_DUE"])
+    eventually(lambda: shop.types(sale)[-2:], ["PromotionFinished", "RefundRecorded"])
+
+
+def test_before_the_start_403_and_201_within_a_second_of_it(shop: Shop) -> None:
+    sale = shop.create(1, opens_in_ms=1200)
+    status, problem = shop.grab(sale, "alice")
+    assert (status, problem["code"]) == (403, "NOT_STARTED")
+    while (now := shop.now()) < problem["opensAt"]:
+        time.sleep((problem["opensAt"] - now) / 1000)
+    assert shop.grab(sale, "alice")[0] == 201
+
+
+def test_sold_out_on_all_workers_and_given_back_is_sold_again_by_any(shop: Shop) -> None:
+    sale = shop.create(1, holdSeconds=60)
+    assert shop.grab(sale, "alice")[0] == 201
+    with ThreadPoolExecutor(8) as crowd:
+        answers = list(crowd.map(lambda n: shop.grab(sale, f"late-{n}")[0], range(40)))
+    assert set(answers) == {409}
+    shop.ask(f"/command/coupons/{sale}-1?customerId=alice", method="DELETE")
+    assert shop.grab(sale, "bob")[0] == 201
+    eventually(lambda: shop.ask("/query/coupons/bob")[1] != [], expected=True)
+
+
+def test_a_state_that_vanished_from_the_store_is_a_503(shop: Shop) -> None:
+    sale = shop.create(5)
+    with redis.Redis.from_url(shop.cloud.environ["REDIS_URL"]) as store:
+        store.delete(f"seckill:{{{sale}}}:promotion")
+    status, problem = shop.grab(sale, "alice")
+    assert (status, problem["code"]) == (503, "RECOVERING")
+    assert shop.ask(f"/admin/promotions/{sale}", method="DELETE")[0] == 503
