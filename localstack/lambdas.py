@@ -9,9 +9,11 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -69,30 +71,45 @@ def scheduled_event(name: str) -> dict[str, Any]:
     }
 
 
-def feed(
-    sqs: "SQSClient", queue_url: str, queue_arn: str, batch: int, handler: Callable[..., Any]
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A queue and how a function is fed from it, as its event source mapping says."""
+
+    queue_url: str
+    queue_arn: str
+    batch: int = 10
+    window_s: int = 0
+
+
+def feed(sqs: "SQSClient", source: Source, handler: Callable[..., Any]) -> int:
     """Receive one batch and give it to `handler`; returns the number of messages.
 
     As with Lambda: a handler that returns has done the whole batch, and it is deleted; one that
     raises has done none of it, and what it did not delete itself becomes visible again.
     """
-    received = sqs.receive_message(
-        QueueUrl=queue_url,
-        MaxNumberOfMessages=batch,
-        WaitTimeSeconds=_POLL_S,
-        MessageSystemAttributeNames=["All"],
-    )
-    messages = received.get("Messages", [])
-    if messages and _invoke(handler, sqs_event(messages, queue_arn)):
+    messages = _receive(sqs, source, _POLL_S)
+    until = time.monotonic() + source.window_s
+    while 0 < len(messages) < source.batch and time.monotonic() < until:
+        messages += _receive(sqs, replace(source, batch=source.batch - len(messages)), _POLL_S)
+    if messages and _invoke(handler, sqs_event(messages, source.queue_arn)):
         sqs.delete_message_batch(
-            QueueUrl=queue_url,
+            QueueUrl=source.queue_url,
             Entries=[
                 {"Id": str(position), "ReceiptHandle": message["ReceiptHandle"]}
                 for position, message in enumerate(messages)
             ],
         )
     return len(messages)
+
+
+def _receive(sqs: "SQSClient", source: Source, wait_s: int) -> "list[MessageTypeDef]":
+    received = sqs.receive_message(
+        QueueUrl=source.queue_url,
+        MaxNumberOfMessages=source.batch,
+        WaitTimeSeconds=wait_s,
+        MessageSystemAttributeNames=["All"],
+    )
+    return received.get("Messages", [])
 
 
 def _invoke(handler: Callable[..., Any], event: dict[str, Any]) -> bool:
@@ -109,17 +126,21 @@ def _poll(config: SQSEventConfig, stop: threading.Event) -> None:
     timeouts = Config(read_timeout=10, connect_timeout=1, retries={"total_max_attempts": 1})
     sqs: SQSClient = session(settings().aws_endpoint_url or "").client("sqs", config=timeouts)
     handler = _function(config.handler_string)
-    url = arn = ""
+    source: Source | None = None
     while not stop.is_set():
         try:
-            if not url:
-                url = sqs.get_queue_url(QueueName=config.queue or "")["QueueUrl"]
-                answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-                arn = answer["Attributes"]["QueueArn"]
-            feed(sqs, url, arn, config.batch_size, handler)
+            source = source or _source(sqs, config)
+            feed(sqs, source, handler)
         except (BotoCoreError, ClientError) as error:
             print(f"{config.queue}: {error}", file=sys.stderr, flush=True)
             stop.wait(_POLL_S)
+
+
+def _source(sqs: "SQSClient", config: SQSEventConfig) -> Source:
+    url = sqs.get_queue_url(QueueName=config.queue or "")["QueueUrl"]
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    window_s = config.maximum_batching_window_in_seconds
+    return Source(url, answer["Attributes"]["QueueArn"], config.batch_size, window_s)
 
 
 def _fire(config: ScheduledEventConfig, period_s: int, stop: threading.Event) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_STOP_WITHIN_S = 3.0
+_STOP_WITHIN_S = 2.0
 
 
 class LocalCloudError(Exception):
@@ -54,17 +54,26 @@ class Child:
 
     def stop(self) -> None:
         """End the server and its whole process group; at once if it does not go by itself."""
-        self._signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):  # the kill below is for exactly this
-            self.process.wait(_STOP_WITHIN_S)
-        self._signal(signal.SIGKILL)
-        self.process.wait()
+        stop_all([self])
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server's whole process group."""
         try:
             os.killpg(self.process.pid, number)
         except ProcessLookupError:
             return  # all gone already, which is what we want
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """End all `children` together; after a moment, those too that do not go by themselves."""
+    for child in children:
+        child.signal(signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_WITHIN_S
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):  # the kill below is for exactly this
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        child.signal(signal.SIGKILL)
+        child.process.wait()
 
 
 def _end_with_parent() -> None:

@@ -14,7 +14,7 @@ from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.batch import BatchFailed
 from chalicelib.projections.coupons import CouponRow
 from chalicelib.projections.journal import EventRow
-from localstack.lambdas import feed
+from localstack.lambdas import Source, feed
 from tests.unit.conftest import Broker, metrics
 
 POISON = '{"type": "CouponGrabbed", "promotionId": "sale"'
@@ -36,7 +36,7 @@ def drain(url: str, name: str, handler: Callable[..., Any]) -> None:
     """Feed `handler` as Lambda would until the queue is empty."""
     arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{name}"
     for _ in range(20):
-        if not feed(clients.sqs(), url, arn, 10, handler):
+        if not feed(clients.sqs(), Source(url, arn), handler):
             return
     pytest.fail("the queue does not get empty")
 
@@ -81,7 +81,7 @@ def test_the_good_ones_of_a_failed_batch_are_not_delivered_again(
     for body in [POISON, *nine_events]:
         clients.sqs().send_message(QueueUrl=url, MessageBody=body)
     arn = "arn:aws:sqs:us-east-1:123456789012:seckill-test-journal"
-    assert feed(clients.sqs(), url, arn, 10, entry_points.on_journal_messages) == 10
+    assert feed(clients.sqs(), Source(url, arn), entry_points.on_journal_messages) == 10
     assert bodies(url) == [POISON]
 
 
