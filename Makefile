@@ -5,6 +5,8 @@ WORKERS ?= 2
 PUBLISHER ?= sns
 CUSTOMERS ?= 30000
 COUPONS ?= 200
+HOLD ?= 0
+PAY ?= 1
 
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
@@ -28,8 +30,8 @@ $(READY): requirements.txt requirements-dev.txt localstack/requirements.txt
 	@$(UV) pip install --quiet --python .venv/ministack/bin/python -r localstack/requirements.txt
 	@touch $(READY)
 
-demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOMERS= COUPONS=
-	@$(PYTHON) -m demo --customers $(CUSTOMERS) --coupons $(COUPONS)
+demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOMERS= COUPONS= HOLD= PAY=
+	@$(PYTHON) -m demo --customers $(CUSTOMERS) --coupons $(COUPONS) --hold $(HOLD) --pay $(PAY)
 
 up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs REDIS_URL= AWS_ENDPOINT_URL=
 	@REDIS_URL=$(REDIS_URL) AWS_ENDPOINT_URL=$(AWS_ENDPOINT_URL) exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER)

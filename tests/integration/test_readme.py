@@ -1,0 +1,32 @@
+"""What the README and the docs print works as printed."""
+
+import os
+import re
+import subprocess
+
+from tests.integration.conftest import ROOT, Shop
+
+
+def run(script: str, shop: Shop) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
+        env={**os.environ, "BASE": shop.cloud.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+def test_each_route_once_as_the_readme_has_it(shop: Shop) -> None:
+    [script] = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    out = run(script, shop).stdout
+    assert len(re.findall(r" \[20[01]\]$", out, re.MULTILINE)) == out.count("\n") == 17
+
+
+def test_the_sale_with_payment_goes_as_its_comments_say(shop: Shop) -> None:
+    out = run((ROOT / "docs/sale-with-payment.sh").read_text(), shop).stderr
+    statuses = re.findall(r" \[(\d+)\]$", out, re.MULTILINE)
+    assert statuses == ["201"] * 4 + ["409", "200", "200", "201", "201", "409", "200", "200", "200"]
+    assert '"state":"REFUND_DUE"' in out
+    assert '"state":"FINISHED"' in out
