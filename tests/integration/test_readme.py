@@ -8,7 +8,7 @@ from tests.integration.conftest import ROOT, Shop
 
 
 def run(script: str, shop: Shop) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603 - our own documents
         ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
         env={**os.environ, "BASE": shop.cloud.url},
         capture_output=True,
