@@ -1,6 +1,7 @@
 """Every entry point of the system: routes, queue consumers, schedules. No logic."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import wraps
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import redis
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
 from pynamodb.exceptions import PynamoDBException
 
-from chalicelib import answers, clients, health, telemetry, timers, validation
+from chalicelib import answers, clients, health, journal, queues, telemetry, timers, validation
 from chalicelib.answers import Answer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
 from chalicelib.commands.decision import Outside
@@ -23,14 +24,18 @@ from chalicelib.commands.grab import grab_coupon
 from chalicelib.commands.missing import verdict_on
 from chalicelib.commands.offer import UnknownItem
 from chalicelib.commands.pay import Settled, give_back_coupon, pay_coupon
-from chalicelib.commands.promotions import PromotionRow, find_promotion
+from chalicelib.commands.promotions import PromotionRow, all_ids, find_promotion, live_ids
+from chalicelib.commands.recover import Repair, ask_for_recovery, recover_promotion
 from chalicelib.commands.standing import promotions_page, standings
 from chalicelib.commands.sweep import sweep
 from chalicelib.commands.wake import wake_promotion
 from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
+from chalicelib.events import AnyEvent
 from chalicelib.items import find_item
-from chalicelib.projections import active_promotions, batch, coupons, journal
+from chalicelib.projections import active_promotions, batch, coupons
+from chalicelib.projections.journal import on_event as journalled
+from chalicelib.projections.rebuild import PROJECTIONS, rebuild
 from chalicelib.publisher import publisher
 from chalicelib.queries.coupons import coupon_of, coupons_of, coupons_of_promotion
 from chalicelib.queries.promotions import active_promotion, projected_rows
@@ -88,9 +93,22 @@ def records(event: SQSEvent) -> list[Mapping[str, Any]]:
 
 
 def outside() -> Outside:
-    """What commands work with, made once per process."""
+    """What commands work with."""
     arm = timers.queue_timers(clients.sqs(), settings().timers_queue_url)
-    return Outside(clients.store(), publisher(), arm)
+    return Outside(clients.store(), publisher(), arm, keep_in_journal)
+
+
+def keep_in_journal(event: AnyEvent) -> None:
+    """Put an event into the journal that the broker did not take; the outbox has it as well."""
+    try:
+        journal.append(event)
+    except PynamoDBException as error:
+        telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
+
+
+def repair() -> Repair:
+    """What recoveries need from the read side."""
+    return Repair(queues.journal_drained, rebuild)
 
 
 @app.middleware("http")
@@ -169,6 +187,16 @@ def put_item(item_id: str) -> Answer:
     return answers.ok(item.to_json()) if item else answers.problem("UNKNOWN_ITEM")
 
 
+@route("/admin/promotions/{promotion_id}/recovery", "POST")
+def post_recovery(promotion_id: str) -> Answer:
+    """Recover a promotion from the journal, if its state in the store is lost or stale."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    recovery = recover_promotion(promotion_id, outside(), repair())
+    if recovery.outcome == "UNKNOWN_PROMOTION":
+        return answers.problem(recovery.outcome)
+    return answers.ok(asdict(recovery), 202 if recovery.outcome == "WAITING" else 200)
+
+
 def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
     """Promotions as the operator sees them: table, store and read table side by side."""
     ids = [row.promotion_id for row in rows]
@@ -205,6 +233,8 @@ def post_coupon() -> Answer:
     if grab.outcome != "UNKNOWN":
         return answers.grabbed(grab)
     verdict = verdict_on(command.promotion_id, clients.store())
+    if verdict == "RECOVERING":
+        ask_for_recovery(command.promotion_id, outside())
     held = (
         coupon_of(command.customer_id, command.promotion_id)
         if verdict != "UNKNOWN_PROMOTION"
@@ -241,23 +271,38 @@ def settled(promotion_id: str, done: Settled) -> Answer:
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def on_sweep(_: CloudWatchEvent) -> dict[str, Any]:
     """Look after every live promotion, once a minute."""
-    return sweep(outside()).to_json()
+    return sweep(outside(), repair()).to_json()
 
 
 # One at a time: a timer may wait for its millisecond, and must not hold up one that is due.
 @app.on_sqs_message(settings().resource_name("timers"), batch_size=1, name="wake")
 def on_timer_messages(event: SQSEvent) -> None:
     """Touch what is due."""
-    batch.each(records(event), lambda body: wake_promotion(timers.parse(body), outside()))
+    batch.each(records(event), lambda body: wake_promotion(timers.parse(body), outside(), repair()))
 
 
 # --- projections ----------------------------------------------------------------------------
 
 
+@app.lambda_function(name="recover")
+def on_recover(event: dict[str, str], _: Any) -> dict[str, Any]:
+    """`chalice invoke -n recover`: {"promotionId"}, or {} for every live promotion."""
+    wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
+    return {name: asdict(recover_promotion(name, outside(), repair())) for name in wanted}
+
+
+@app.lambda_function(name="rebuild")
+def on_rebuild(event: dict[str, str], _: Any) -> dict[str, Any]:
+    """`chalice invoke -n rebuild`: {"promotionId", "projection"}, both optional."""
+    wanted = [event["promotionId"]] if "promotionId" in event else all_ids()
+    names = [event["projection"]] if "projection" in event else list(PROJECTIONS)
+    return {name: rebuild(name, names) for name in wanted}
+
+
 @app.on_sqs_message(settings().resource_name("journal"), batch_size=BATCH, name="project_journal")
 def on_journal_messages(event: SQSEvent) -> None:
     """Journal every event."""
-    batch.project(records(event), journal.on_event)
+    batch.project(records(event), journalled)
 
 
 @app.on_sqs_message(settings().resource_name("coupons"), batch_size=BATCH, name="project_coupons")
@@ -284,7 +329,7 @@ def on_all_messages(event: SQSEvent) -> None:
     """Feed every projection from the one queue of the SQS publisher."""
     batch.project(
         records(event),
-        journal.on_event,
+        journalled,
         coupons.on_event,
         active_promotions.on_event,
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from bench.promotions import expect
 from bench.rows import InvalidMeasurement, Row
 from chalicelib import clients
-from chalicelib.projections.journal import EventRow
+from chalicelib.journal import EventRow
 from localstack.cloud import LocalCloud
 
 AT_MOST_MS = 1000

@@ -45,6 +45,7 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "IDEMPOTENCY_KEY_REUSED": (409, "The Idempotency-Key was used for another request"),
     "HOLD_EXPIRED": (409, "The payment came too late; a refund is due"),
     "COUPON_RELEASED": (409, "The coupon was given back; a refund is due"),
+    "REVOKED": (409, "The store had forgotten the coupon, and its unit is another's"),
     "REFUND_DUE": (409, "The coupon was paid too late; a refund is due"),
     "ALREADY_PAID": (409, "The coupon is paid already"),
     "NOTHING_TO_PAY": (409, "The coupon needs no payment"),

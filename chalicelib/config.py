@@ -13,7 +13,11 @@ class InvalidSetting(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What differs between stages. Durations carry their unit in the name."""
+    """What differs between stages. Durations carry their unit in the name.
+
+    settle_s: after this long, nothing that began before is still running: the functions' time
+    limit.
+    """
 
     stage: str
     redis_url: str
@@ -24,6 +28,7 @@ class Settings:
     timers_queue_url: str
     store_timeout_s: float
     broker_timeout_s: float
+    settle_s: float
     aws_endpoint_url: str | None
 
     def resource_name(self, name: str) -> str:
@@ -57,6 +62,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         timers_queue_url=environ.get("TIMERS_QUEUE_URL", ""),
         store_timeout_s=_seconds(environ, "STORE_TIMEOUT_S", "0.5"),
         broker_timeout_s=_seconds(environ, "BROKER_TIMEOUT_S", "1"),
+        settle_s=_seconds(environ, "SETTLE_S", "10"),
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
     )
 

@@ -11,6 +11,10 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
+# Versions of a promotion count 1, 2, 3, ... within a generation. Each recovery of its store state
+# opens the next one, far beyond any count, so what is decided before and after can't collide.
+GENERATION = 10**10
+
 
 class InvalidEvent(ValueError):
     """A message that is not an event: no JSON object, or a field missing or of the wrong type."""
@@ -21,8 +25,8 @@ class Event:
     """What all events have.
 
     promotion_id and version are its identity; versions of a promotion count 1, 2, 3, ...
-    without gaps. `at` is the store's clock at the decision, in epoch ms. The counts hold
-    `stock = available + held + sold`.
+    without gaps, within a generation. `at` is the store's clock at the decision, in epoch ms.
+    The counts hold `stock = available + held + sold`.
     """
 
     promotion_id: str
@@ -50,6 +54,10 @@ class Event:
     def to_wire(self) -> str:
         """The message body."""
         return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False)
+
+    def to_fields(self) -> dict[str, str]:
+        """The event as the outbox has it: the wire's fields, all as text."""
+        return {name: str(value) for name, value in self.to_dict().items()}
 
     @classmethod
     def from_mapping(cls, wire: Mapping[str, Any]) -> Self:
@@ -90,7 +98,8 @@ class CouponEvent(Event):
     """What every event of a coupon carries: the whole coupon, as it is from then on.
 
     `number` counts the grants of the promotion: 1, 2, 3, ... Times are epoch ms. `state` is
-    what the event makes of the coupon.
+    what the event makes of the coupon. `request_key` is that of the grab, where a customer may
+    have more than one coupon.
     """
 
     state: ClassVar[str]
@@ -103,6 +112,7 @@ class CouponEvent(Event):
     deadline: int | None = None
     paid_at: int | None = None
     payment_reference: str | None = None
+    request_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +148,31 @@ class RefundRecorded(CouponEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CouponRevoked(CouponEvent):
+    """The store had forgotten this coupon, and could not keep it. `reason` says why."""
+
+    state: ClassVar[str] = "REVOKED"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionRestocked(Event):
-    """`added` units were added; the counts include them."""
+    """`added` units were added; the counts include them. `request_key` is that of the restock."""
 
     added: int
+    request_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionRecovered(Event):
+    """The store was given back its state from the journal; a new generation of versions begins.
+
+    `reason` is what had happened to the store; `lost` counts versions nobody could find.
+    """
+
+    reason: str
+    lost: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +210,10 @@ class UnknownEvent:
         """The message body."""
         return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False)
 
+    def to_fields(self) -> dict[str, str]:
+        """The event as the outbox has it: the wire's fields, all as text."""
+        return {name: str(value) for name, value in self.to_dict().items()}
+
 
 AnyEvent = Event | UnknownEvent
 
@@ -191,7 +226,9 @@ _TYPES: dict[str, type[Event]] = {
         CouponPaid,
         CouponReleased,
         RefundRecorded,
+        CouponRevoked,
         PromotionRestocked,
+        PromotionRecovered,
         PromotionFinished,
         PromotionCancelled,
     )

@@ -1,8 +1,13 @@
 """What every DynamoDB table model shares: its name from the settings, and short timeouts."""
 
+from typing import Any
+
+from pynamodb.attributes import Attribute
 from pynamodb.exceptions import PutError, UpdateError
+from pynamodb.expressions.condition import Condition
 
 from chalicelib.config import settings
+from chalicelib.events import AnyEvent
 
 
 class TableName:
@@ -23,6 +28,13 @@ class TableMeta:
     connect_timeout_seconds = 1.0
     read_timeout_seconds = 2.0
     max_retry_attempts = 2
+
+
+def not_newer_than(event: AnyEvent, version: Attribute[Any], *, again: bool) -> Condition:
+    """Holds for a row that reflects only older events than this; with `again`, this one too."""
+    reflects_older = version <= event.version if again else version < event.version
+    condition: Condition = version.does_not_exist() | reflects_older
+    return condition
 
 
 def refused_by_condition(error: PutError | UpdateError) -> bool:

@@ -201,6 +201,9 @@ def _environ(options: Options) -> dict[str, str]:
         **os.environ,
         "STAGE": "local",
         "PUBLISHER": options.publisher,
+        # No worker is busy with one request for longer than its calls may take.
+        "BROKER_TIMEOUT_S": "0.5",
+        "SETTLE_S": "3",
         "AWS_DEFAULT_REGION": provision.REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

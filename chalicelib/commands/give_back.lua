@@ -8,6 +8,7 @@
 --   REPEATED        it was released before, by the customer or at its deadline
 --   ALREADY_PAID    too late
 --   REFUND_DUE      it was paid after its end; a refund is on record
+--   REVOKED         the store had forgotten it and it is another's now
 --   NOT_RETURNABLE  without a hold a grab is final
 --   UNKNOWN_COUPON  not this customer's
 --   UNKNOWN         the store has no such promotion
@@ -28,6 +29,9 @@ if REFUSED[coupon.state] then
 end
 if coupon.state == 'P' then
   return answer_coupon(promotion, now, 'ALREADY_PAID', coupon)
+end
+if coupon.state == 'V' then
+  return answer_coupon(promotion, now, 'REVOKED', coupon)
 end
 if coupon.state ~= 'G' then
   return answer_coupon(promotion, now, 'REPEATED', coupon)

@@ -8,9 +8,9 @@
 --   INSTALLED  it is there now
 --   EXISTS     it was there before
 
-local found = redis.call('HGET', KEYS[1], 'state')
-if found then
-  return {'EXISTS', {'state', found}, {}}
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local found = redis.call('HGET', KEYS[1], 'state')
+  return {'EXISTS', {'state', found or 'RECOVERING'}, {}}
 end
 redis.call('HSET', KEYS[1], 'state', 'SCHEDULED', 'version', 0, 'granted', 0, 'sold', 0,
   unpack(ARGV, 2))

@@ -71,6 +71,13 @@ def mark(promotion_id: str, closed_as: str, store: Redis) -> None:
         _report(*_marks.popitem(last=False))
 
 
+def forget(promotion_id: str) -> None:
+    """Drop a mark of this process: the store has been given back what it had forgotten."""
+    known = _marks.pop(promotion_id, None)
+    if known is not None:
+        _report(promotion_id, known)
+
+
 def _report(promotion_id: str, mark: _Mark) -> None:
     if mark.told:
         telemetry.count("grabs", mark.told, by={"outcome": mark.closed_as}, promotion=promotion_id)

@@ -14,6 +14,7 @@
 --   ALREADY_PAID     it was paid before, by another reference
 --   HOLD_EXPIRED     too late, none is free: a refund is due
 --   COUPON_RELEASED  the customer gave it back: a refund is due
+--   REVOKED          the store had forgotten it and it is another's now: a refund is due
 --   CANCELLED        the promotion was cancelled: a refund is due
 --   NOTHING_TO_PAY   without a hold a grab is final
 --   UNKNOWN_COUPON   not this customer's
@@ -54,7 +55,8 @@ coupon.paid_at = now
 coupon.reference = reference
 if not honoured then
   local refused = promotion.state == 'CANCELLED' and 'CANCELLED'
-    or coupon.state == 'B' and 'COUPON_RELEASED' or 'HOLD_EXPIRED'
+    or coupon.state == 'B' and 'COUPON_RELEASED'
+    or coupon.state == 'V' and 'REVOKED' or 'HOLD_EXPIRED'
   move(promotion, ARGV[2], coupon, REFUND[refused], 'RefundRecorded', now, refused)
   return answer_coupon(promotion, now, refused, coupon)
 end

@@ -9,7 +9,8 @@
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
 --                             revision (counts edits), restock:<key> (restocks done),
---                             closed_as SOLD_OUT | FINISHED | CANCELLED (once it is over)
+--                             closed_as SOLD_OUT | FINISHED | CANCELLED (once it is over),
+--                             recovering (fenced: nobody but the recovery may touch it)
 -- KEYS[2]  customers  hash    customer -> their coupons, see `write_coupon`
 -- KEYS[3]  outbox     stream  events decided and not yet published, id = "<version>-0"
 -- KEYS[4]  holds      zset    "<number> <customer>" -> deadline (ms) of an unpaid coupon
@@ -25,8 +26,8 @@ local BACKLOG_AGAIN_MS = 1000
 local function read_promotion()
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
-    'hold_ms', 'timer_at')
-  if not f[1] then
+    'hold_ms', 'timer_at', 'recovering')
+  if not f[1] or f[15] then
     return nil
   end
   return {
@@ -41,16 +42,17 @@ end
 
 -- A coupon in the store: "number version at state [deadline paid_at reference key]", `*` for
 -- none; a customer's coupons are joined by ";". State: G grabbed, P paid, R released at its
--- deadline, B given back; D, E, F: a refund is due, for the reason in REFUSED. The version is
--- that of the coupon's newest event.
+-- deadline, B given back, V revoked by a recovery; D, E, F, W: a refund is due, for the reason in
+-- REFUSED. The version is that of the coupon's newest event. `chalicelib/commands/fold.py` writes
+-- the same when it recovers a promotion.
 local COUPON = {'number', 'version', 'at', 'state', 'deadline', 'paid_at', 'reference', 'key'}
 local SHOWN = {
   G = 'GRABBED', P = 'PAID', R = 'RELEASED', B = 'RELEASED',
-  D = 'REFUND_DUE', E = 'REFUND_DUE', F = 'REFUND_DUE',
+  V = 'REVOKED', D = 'REFUND_DUE', E = 'REFUND_DUE', F = 'REFUND_DUE', W = 'REFUND_DUE',
 }
 -- Why a payment was refused, by the state that tells it; and the reverse.
-local REFUSED = {D = 'HOLD_EXPIRED', E = 'COUPON_RELEASED', F = 'CANCELLED'}
-local REFUND = {HOLD_EXPIRED = 'D', COUPON_RELEASED = 'E', CANCELLED = 'F'}
+local REFUSED = {D = 'HOLD_EXPIRED', E = 'COUPON_RELEASED', F = 'CANCELLED', W = 'REVOKED'}
+local REFUND = {HOLD_EXPIRED = 'D', COUPON_RELEASED = 'E', CANCELLED = 'F', REVOKED = 'W'}
 
 local function write_coupon(coupon)
   local parts, last = {}, 0
@@ -143,6 +145,7 @@ local function move(promotion, customer, coupon, state, type, now, reason)
   coupon.state = state
   local fields = show(promotion, coupon)
   append(fields, 'customerId', customer)
+  append(fields, 'requestKey', coupon.key)
   append(fields, 'reason', reason)
   record(promotion, type, now, fields)
   coupon.version = promotion.version
@@ -209,6 +212,7 @@ local function advance(promotion, now)
   if promotion.hold_ms > 0 then
     release_overdue(promotion, now)
   end
+  finish_if_sold(promotion, now)
   if promotion.state == 'ON_SALE' and now >= promotion.closes_at then
     close(promotion, now, 'PromotionFinished', 'FINISHED')
   end

@@ -94,6 +94,16 @@ def live_promotions() -> Iterator[PromotionRow]:
     return iter(PromotionRow.live_index.query(LIVE))
 
 
+def live_ids() -> list[str]:
+    """The ids of the promotions that are not over."""
+    return [row.promotion_id for row in live_promotions()]
+
+
+def all_ids() -> list[str]:
+    """The ids of all promotions there ever were."""
+    return [row.promotion_id for row in PromotionRow.scan(attributes_to_get=["promotionId"])]
+
+
 def find_promotion(promotion_id: str) -> PromotionRow | None:
     """A promotion's row, as written last.
 

@@ -1,9 +1,9 @@
 """The sweep: on a schedule, touch every live promotion, in case nobody else does.
 
 It starts and finishes what is due, releases overdue holds, publishes what a crash or an outage
-left in the outbox, lets the table follow the store, and lets the keys of promotions that are
-over expire. It decides nothing that a grab would not decide too, so a late or a doubled sweep
-changes nothing.
+left in the outbox, recovers what the store has lost, lets the table follow the store, and lets
+the keys of promotions that are over expire. It decides nothing that a grab would not decide too,
+so a late or a doubled sweep changes nothing.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,6 @@ from redis import RedisError
 
 from chalicelib import telemetry
 from chalicelib.commands import outbox, scripts
-from chalicelib.commands.create_promotion import install_promotion
 from chalicelib.commands.decision import Decision, Outside, decide
 from chalicelib.commands.promotions import (
     PromotionRow,
@@ -21,6 +20,7 @@ from chalicelib.commands.promotions import (
     copy_from_store,
     live_promotions,
 )
+from chalicelib.commands.recover import Repair, recover_promotion
 
 # A winner's repeat is answered by the store for a week after the end; later, by the read side.
 KEPT_AFTER_END_S = 7 * 24 * 3600
@@ -43,7 +43,7 @@ class Swept:
         return asdict(self)
 
 
-def sweep(outside: Outside) -> Swept:
+def sweep(outside: Outside, repair: Repair) -> Swept:
     """Look after every live promotion; one that fails does not keep the others from their turn.
 
     Raises:
@@ -53,7 +53,7 @@ def sweep(outside: Outside) -> Swept:
     for row in live_promotions():
         swept.promotions += 1
         try:
-            _sweep_one(row, swept, outside)
+            _sweep_one(row, swept, outside, repair)
         except (RedisError, ValueError, ArithmeticError) as error:
             swept.failed.append(row.promotion_id)
             telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
@@ -74,12 +74,13 @@ def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
     return decision
 
 
-def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside) -> None:
+def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair) -> None:
     promotion_id = row.promotion_id
-    outcome = advance_promotion(promotion_id, outside).outcome
-    if outcome == "UNKNOWN":
-        _install_if_never_opened(row, outside)
+    recovery = recover_promotion(promotion_id, outside, repair)
+    if recovery.outcome != "HEALTHY":
+        telemetry.count("promotion_missing", promotion=promotion_id, outcome=recovery.outcome)
         return
+    outcome = advance_promotion(promotion_id, outside).outcome
     copy_from_store(promotion_id, outside.store)
     waiting = outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
     swept.waiting += waiting
@@ -88,16 +89,3 @@ def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside) -> None:
     if scripts.run(outside.store, "retire", promotion_id, KEPT_AFTER_END_S).outcome == "RETIRED":
         close_promotion(promotion_id, outcome)
         swept.closed += 1
-
-
-def _install_if_never_opened(row: PromotionRow, outside: Outside) -> None:
-    """Install what the store should have, as long as it can't have sold anything.
-
-    Before its opening a promotion has no events, so installing it loses nothing. After it, the
-    store has lost a sale in progress: only the journal knows what was sold.
-    """
-    seconds, _ = outside.store.time()
-    if row.publish_time > (seconds + 1) * 1000 and not row.closed_as:
-        install_promotion(row, outside)
-    else:
-        telemetry.count("promotion_missing", promotion=row.promotion_id)

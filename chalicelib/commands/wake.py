@@ -3,6 +3,7 @@
 import time
 
 from chalicelib.commands.decision import Outside
+from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.commands.sweep import advance_promotion
 from chalicelib.timers import EARLY_MS, Timer
 
@@ -10,8 +11,8 @@ from chalicelib.timers import EARLY_MS, Timer
 _LONGEST_WAIT_S = 1 + EARLY_MS / 1000
 
 
-def wake_promotion(timer: Timer, outside: Outside) -> str:
-    """Advance the promotion at the timer's time; returns the outcome of advance.lua.
+def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
+    """Advance the promotion at the timer's time, or go on with its recovery; returns how it went.
 
     A timer that comes more than a second early is armed again.
 
@@ -26,4 +27,7 @@ def wake_promotion(timer: Timer, outside: Outside) -> str:
         return "EARLY"
     if wait_s > 0:
         time.sleep(wait_s)
-    return advance_promotion(timer.promotion_id, outside).outcome
+    outcome = advance_promotion(timer.promotion_id, outside).outcome
+    if outcome == "UNKNOWN":
+        return recover_promotion(timer.promotion_id, outside, repair).outcome
+    return outcome

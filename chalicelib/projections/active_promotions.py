@@ -23,7 +23,7 @@ from chalicelib.events import (
     PromotionStarted,
 )
 from chalicelib.shapes import Item, Promotion
-from chalicelib.tables import TableMeta, TableName, refused_by_condition
+from chalicelib.tables import TableMeta, TableName, not_newer_than, refused_by_condition
 
 
 class ByState(GlobalSecondaryIndex["ActivePromotionRow"]):
@@ -100,21 +100,24 @@ def that_matter(events: Iterable[AnyEvent]) -> set[tuple[str, int]]:
     return needed | set(newest.items())
 
 
-def on_event(event: AnyEvent) -> None:
+def on_event(event: AnyEvent, *, again: bool = False) -> None:
     """Fold one event into the table; unknown types are skipped.
+
+    With `again`, what already reflects this very event is written anew.
 
     Raises:
         pynamodb.exceptions.UpdateError: the table can't be written.
     """
     if not isinstance(event, Event):
         return
-    _put_counts(event)
+    _put_counts(event, again=again)
     # The state comes last: it is what a reader finds a row by, and the row must be whole then.
     if isinstance(event, PromotionStarted):
         _put_offer(event)
-        _put_state(event, "ON_SALE")
+        _put_state(event, "ON_SALE", again=again)
     if isinstance(event, PromotionEnded):
-        _put_state(event, "CANCELLED" if isinstance(event, PromotionCancelled) else "FINISHED")
+        cancelled = isinstance(event, PromotionCancelled)
+        _put_state(event, "CANCELLED" if cancelled else "FINISHED", again=again)
 
 
 def _put_offer(event: PromotionStarted) -> None:
@@ -132,20 +135,20 @@ def _put_offer(event: PromotionStarted) -> None:
     ActivePromotionRow(event.promotion_id).update(actions=actions)
 
 
-def _put_state(event: Event, state: str) -> None:
+def _put_state(event: Event, state: str, *, again: bool) -> None:
     version = ActivePromotionRow.state_version
     _update_if(
         event,
-        version.does_not_exist() | (version < event.version),
+        not_newer_than(event, version, again=again),
         [ActivePromotionRow.state.set(state), version.set(event.version)],
     )
 
 
-def _put_counts(event: Event) -> None:
+def _put_counts(event: Event, *, again: bool) -> None:
     version = ActivePromotionRow.version
     _update_if(
         event,
-        version.does_not_exist() | (version < event.version),
+        not_newer_than(event, version, again=again),
         [
             ActivePromotionRow.stock.set(event.stock),
             ActivePromotionRow.available.set(event.available),

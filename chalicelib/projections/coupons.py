@@ -9,7 +9,7 @@ from pynamodb.models import Model
 
 from chalicelib.events import AnyEvent, CouponEvent
 from chalicelib.shapes import Coupon, coupon_id
-from chalicelib.tables import TableMeta, TableName, refused_by_condition
+from chalicelib.tables import TableMeta, TableName, not_newer_than, refused_by_condition
 
 
 class ByNumber(GlobalSecondaryIndex["CouponRow"]):
@@ -63,11 +63,12 @@ class CouponRow(Model):
         )
 
 
-def on_event(event: AnyEvent) -> None:
+def on_event(event: AnyEvent, *, again: bool = False) -> None:
     """Fold one event into the table; types that say nothing of a coupon are skipped.
 
     Every event of a coupon carries the whole of it, so the newest one is the row, and one that
-    comes late or again changes nothing.
+    comes late or again changes nothing. With `again`, a row that already reflects this very event
+    is written anew, whatever somebody has done to it.
 
     Raises:
         pynamodb.exceptions.PutError: the table can't be written.
@@ -89,7 +90,7 @@ def on_event(event: AnyEvent) -> None:
         payment_reference=event.payment_reference,
     )
     try:
-        row.save(condition=CouponRow.version.does_not_exist() | (CouponRow.version < event.version))
+        row.save(condition=not_newer_than(event, CouponRow.version, again=again))
     except PutError as error:
         if not refused_by_condition(error):
             raise

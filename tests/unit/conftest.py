@@ -21,15 +21,16 @@ from chalicelib.commands.create_promotion import install_promotion
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.offer import Offer
 from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.recover import Repair
 from chalicelib.events import AnyEvent
 from chalicelib.items import ItemRow
+from chalicelib.journal import ConflictRow, EventRow
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
-from chalicelib.projections.journal import EventRow
 from chalicelib.publisher import BrokerUnavailable
 from chalicelib.timers import Timer
 
-TABLES = (PromotionRow, EventRow, CouponRow, ActivePromotionRow, ItemRow)
+TABLES = (PromotionRow, EventRow, CouponRow, ActivePromotionRow, ItemRow, ConflictRow)
 QUEUES = ("journal", "coupons", "active-promotions", "events")
 
 # A script's clock that a test can set, per promotion. Only its first lines differ from the real.
@@ -43,6 +44,7 @@ end
 @pytest.fixture(autouse=True)
 def _settings(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", store_url)
+    monkeypatch.setenv("SETTLE_S", "0.0001")
     for function in (config.settings, clients.store, publishing.publisher):
         function.cache_clear()
     yield
@@ -105,7 +107,13 @@ def armed() -> list[Timer]:
 
 @pytest.fixture
 def outside(store: Redis, broker: Broker, armed: list[Timer]) -> Outside:
-    return Outside(store, broker, lambda timer, _: armed.append(timer))
+    return Outside(store, broker, lambda timer, _: armed.append(timer), lambda _: None)
+
+
+@pytest.fixture
+def repair() -> Repair:
+    """Recoveries find the journal's queue empty, and rebuild nothing."""
+    return Repair(lambda: True, lambda _: None)
 
 
 @pytest.fixture

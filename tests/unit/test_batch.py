@@ -10,10 +10,10 @@ import app as entry_points
 from chalicelib import clients
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
+from chalicelib.journal import EventRow
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.batch import BatchFailed
 from chalicelib.projections.coupons import CouponRow
-from chalicelib.projections.journal import EventRow
 from localstack.lambdas import Source, feed
 from tests.unit.conftest import Broker, metrics
 

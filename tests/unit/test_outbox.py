@@ -33,7 +33,7 @@ class Dies:
         os._exit(9)
 
 arm = lambda timer, now: None
-grab_coupon(GrabCoupon(sys.argv[1], "alice"), Outside(clients.store(), Dies(), arm))
+grab_coupon(GrabCoupon(sys.argv[1], "alice"), Outside(clients.store(), Dies(), arm, print))
 """
 
 
@@ -140,7 +140,9 @@ def test_a_lost_reply_makes_the_client_ask_again_and_takes_one_unit(
         client = Redis.from_url(
             url, decode_responses=True, protocol=2, driver_info=None, retry=Retry(NoBackoff(), 1)
         )
-        answer = grab_coupon(GrabCoupon(sale, "alice"), Outside(client, broker, outside.arm))
+        answer = grab_coupon(
+            GrabCoupon(sale, "alice"), Outside(client, broker, outside.arm, outside.keep)
+        )
         client.close()
     assert (answer.outcome, answer.coupon and answer.coupon.number) == ("REPEATED", 2)
     assert state_of(store, sale)["available"] == "1"

@@ -14,13 +14,13 @@ from pynamodb.models import Model
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.events import AnyEvent, PromotionFinished, PromotionStarted, from_mapping
+from chalicelib.journal import ConflictRow, EventRow
 from chalicelib.projections import active_promotions, coupons, journal
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
-from chalicelib.projections.journal import EventRow, JournalConflict
 from chalicelib.queries.promotions import active_promotion
 from chalicelib.queries.promotions import active_promotions as on_sale
-from tests.unit.conftest import Broker
+from tests.unit.conftest import Broker, metrics
 
 PROJECTIONS: dict[type[Model], Callable[[AnyEvent], None]] = {
     EventRow: journal.on_event,
@@ -133,15 +133,17 @@ def test_counts_that_come_before_the_start_show_nothing_until_it_comes(
 
 
 def test_another_event_under_the_same_version_is_a_conflict_and_overwrites_nothing(
-    aws: None, story: list[AnyEvent]
+    aws: None, story: list[AnyEvent], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for event in story:
         journal.on_event(event)
     before = table(EventRow)
     usurper = from_mapping({**story[1].to_dict(), "customerId": "mallory"})
-    with pytest.raises(JournalConflict):
+    for _ in range(2):
         journal.on_event(usurper)
     assert table(EventRow) == before
+    assert [row["event"] for row in table(ConflictRow)] == [usurper.to_wire()]
+    assert len(metrics(capsys.readouterr().out, "journal_conflict")) == 2
 
 
 def test_the_journal_keeps_an_event_of_a_type_it_does_not_know_and_others_skip_it(

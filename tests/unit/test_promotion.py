@@ -17,6 +17,7 @@ from chalicelib.commands.edit_promotion import (
 )
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
 from chalicelib.projections import active_promotions
 from tests.unit.conftest import Broker, Http, state_of
@@ -87,7 +88,12 @@ def test_an_invalid_edit_is_refused_by_its_fields(http: Ask, offer: dict[str, An
 
 
 def test_edits_that_race_the_start_are_in_force_or_refused(
-    http: Ask, offer: dict[str, Any], outside: Outside, store: Redis, broker: Broker
+    http: Ask,
+    offer: dict[str, Any],
+    outside: Outside,
+    repair: Repair,
+    store: Redis,
+    broker: Broker,
 ) -> None:
     """Every answer EDITED is in what was started; nothing changes after the start."""
     now = clients.store_clock_ms()
@@ -118,19 +124,19 @@ def test_edits_that_race_the_start_are_in_force_or_refused(
         stock for stock, outcome, _ in answers if outcome == "EDITED"
     }
     assert int(state_of(store, sale)["stock"]) == started.to_dict()["stock"]
-    sweep(outside)
+    sweep(outside, repair)
     assert PromotionRow.get(sale).number_of_coupons == started.to_dict()["stock"]
 
 
 def test_the_sweep_makes_the_table_follow_an_edit_that_did_not_reach_it(
-    http: Ask, offer: dict[str, Any], outside: Outside
+    http: Ask, offer: dict[str, Any], outside: Outside, repair: Repair
 ) -> None:
     sale = create(http, offer)
     fields = ["opens_at", offer["publishTime"], "closes_at", offer["finishTime"], "stock", 9]
     fields += ["available", 9, "discount", "0.3", "coupons_per_customer", 1, "hold_ms", 0]
     assert decide(outside, "edit", sale, *fields).outcome == "EDITED"
     assert PromotionRow.get(sale).number_of_coupons == 5
-    sweep(outside)
+    sweep(outside, repair)
     row = PromotionRow.get(sale)
     assert (row.number_of_coupons, row.discount) == (9, "0.3")
 
@@ -271,13 +277,13 @@ def test_the_list_is_paged(http: Ask, offer: dict[str, Any]) -> None:
 
 
 def test_what_the_store_has_forgotten_is_shown_from_the_tables(
-    http: Ask, offer: dict[str, Any], store: Redis, outside: Outside
+    http: Ask, offer: dict[str, Any], store: Redis, outside: Outside, repair: Repair
 ) -> None:
     sale = create(http, offer, publishTime=0, numberOfCoupons=1)
     http("POST", "/command/coupons", {"promotionId": sale, "customerId": "alice"})
     for event in receive("active-promotions"):
         active_promotions.on_event(event)
-    sweep(outside)
+    sweep(outside, repair)
     before = http("GET", f"/admin/promotions/{sale}").body
     store.delete(*(scripts.key(sale, part) for part in scripts.PARTS))
     assert http("GET", f"/admin/promotions/{sale}").body == before
@@ -390,7 +396,7 @@ def test_a_mark_answers_losers_and_lets_winners_through(
 
 
 def test_a_sale_that_is_only_out_of_stock_gets_no_mark(
-    promotion: Callable[..., str], outside: Outside
+    promotion: Callable[..., str], outside: Outside, repair: Repair
 ) -> None:
     sale = promotion(stock=1, hold_seconds=600)
     grab_coupon(GrabCoupon(sale, "alice"), outside)

@@ -1,6 +1,7 @@
 """The sweep: starts, finishes, publishes, retires; one bad promotion stops nobody."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -11,6 +12,7 @@ from chalicelib.commands.create_promotion import install_promotion
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.promotions import PromotionRow, live_promotions
+from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
 from tests.unit.conftest import Broker, metrics, promotion_row, state_of
 
@@ -18,12 +20,19 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def live(aws: None, outside: Outside) -> Callable[..., str]:
+def live(aws: None, outside: Outside, repair: Repair) -> Callable[..., str]:
     """A promotion in table and store."""
 
-    def make(opens_in_ms: int = -1, closes_in_ms: int = HOUR_MS, *, installed: bool = True) -> str:
+    def make(
+        opens_in_ms: int = -1,
+        closes_in_ms: int = HOUR_MS,
+        *,
+        installed: bool = True,
+        stock: int = 2,
+        **more: Any,
+    ) -> str:
         now = clients.store_clock_ms()
-        row = promotion_row(2, max(0, now + opens_in_ms), now + closes_in_ms)
+        row = promotion_row(stock, max(0, now + opens_in_ms), now + closes_in_ms, **more)
         row.save()
         if installed:
             install_promotion(row, outside)
@@ -37,22 +46,22 @@ def types(broker: Broker, sale: str) -> list[str]:
 
 
 def test_it_publishes_what_a_broker_outage_left_behind(
-    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside
+    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     sale = live()
     broker.away = True
     grab_coupon(GrabCoupon(sale, "alice"), outside)
-    assert sweep(outside).waiting == 1
+    assert sweep(outside, repair).waiting == 1
     broker.away = False
-    assert sweep(outside).waiting == 0
+    assert sweep(outside, repair).waiting == 0
     assert types(broker, sale) == ["PromotionStarted", "CouponGrabbed"]
 
 
 def test_it_finishes_and_retires_a_sale_whose_end_has_come_without_traffic(
-    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside
+    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     sale = live(opens_in_ms=-2000, closes_in_ms=0)
-    swept = sweep(outside)
+    swept = sweep(outside, repair)
     assert (swept.closed, types(broker, sale)) == (1, ["PromotionStarted", "PromotionFinished"])
     assert PromotionRow.get(sale).closed_as == "FINISHED"
     assert [row.promotion_id for row in live_promotions()] == []
@@ -61,25 +70,25 @@ def test_it_finishes_and_retires_a_sale_whose_end_has_come_without_traffic(
 
 
 def test_a_closed_sale_keeps_its_keys_until_its_outbox_is_empty(
-    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside
+    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     sale = live()
     broker.away = True
     for name in ("alice", "bob"):
         grab_coupon(GrabCoupon(sale, name), outside)
-    assert sweep(outside).closed == 0
+    assert sweep(outside, repair).closed == 0
     assert store.ttl(scripts.key(sale, "promotion")) == -1
     broker.away = False
-    assert sweep(outside).closed == 1
+    assert sweep(outside, repair).closed == 1
     assert store.ttl(scripts.key(sale, "customers")) > 0
 
 
 def test_no_key_of_a_live_sale_has_a_time_to_live(
-    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside
+    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     sale = live()
     grab_coupon(GrabCoupon(sale, "alice"), outside)
-    sweep(outside)
+    sweep(outside, repair)
     keys = list(store.scan_iter(match=f"*{sale}*"))
     assert len(keys) >= 2
     assert {store.ttl(key) for key in keys} == {-1}
@@ -90,42 +99,20 @@ def test_one_corrupt_promotion_stops_no_other(
     store: Redis,
     broker: Broker,
     outside: Outside,
+    repair: Repair,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     corrupt = live()
     store.hset(scripts.key(corrupt, "promotion"), "closes_at", "never")
     for _ in range(19):
         live(opens_in_ms=-2000, closes_in_ms=0)
-    swept = sweep(outside)
+    swept = sweep(outside, repair)
     assert (swept.promotions, swept.closed, swept.failed) == (20, 19, [corrupt])
     assert len(metrics(capsys.readouterr().out, "sweep_failed")) == 1
 
 
-def test_it_installs_what_the_store_lacks_before_its_opening(
-    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside
-) -> None:
-    sale = live(opens_in_ms=HOUR_MS, closes_in_ms=2 * HOUR_MS, installed=False)
-    sweep(outside)
-    assert state_of(store, sale)["state"] == "SCHEDULED"
-
-
-def test_it_never_installs_a_sale_that_may_have_sold(
-    live: Callable[..., str],
-    store: Redis,
-    broker: Broker,
-    outside: Outside,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    sale = live()
-    grab_coupon(GrabCoupon(sale, "alice"), outside)
-    store.delete(scripts.key(sale, "promotion"), scripts.key(sale, "customers"))
-    sweep(outside)
-    assert not store.exists(scripts.key(sale, "promotion"))
-    assert metrics(capsys.readouterr().out, "promotion_missing")
-
-
 def test_installing_again_leaves_a_live_sale_as_it_is(
-    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside
+    live: Callable[..., str], store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     sale = live()
     grab_coupon(GrabCoupon(sale, "alice"), outside)

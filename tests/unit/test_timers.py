@@ -10,6 +10,7 @@ import app as entry_points
 from chalicelib import clients, config, timers
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
+from chalicelib.commands.recover import Repair
 from chalicelib.commands.wake import wake_promotion
 from chalicelib.projections.batch import BatchFailed
 from chalicelib.timers import InvalidTimer, Timer
@@ -20,32 +21,32 @@ Install = Callable[..., str]
 
 
 def test_a_timer_that_comes_a_little_early_waits_for_the_millisecond(
-    promotion: Install, outside: Outside, broker: Broker
+    promotion: Install, outside: Outside, repair: Repair, broker: Broker
 ) -> None:
     opens_at = clients.store_clock_ms() + 150
     sale = promotion(opens_at=opens_at)
     assert broker.published == []
-    assert wake_promotion(Timer(sale, opens_at), outside) == "ON_SALE"
+    assert wake_promotion(Timer(sale, opens_at), outside, repair) == "ON_SALE"
     assert 0 <= broker.published[0].at - opens_at < 1000
 
 
 def test_a_timer_that_comes_much_too_early_is_armed_again(
-    promotion: Install, outside: Outside, armed: list[Timer]
+    promotion: Install, outside: Outside, repair: Repair, armed: list[Timer]
 ) -> None:
     opens_at = clients.store_clock_ms() + 60_000
     sale = promotion(opens_at=opens_at)
     armed.clear()
-    assert wake_promotion(Timer(sale, opens_at), outside) == "EARLY"
+    assert wake_promotion(Timer(sale, opens_at), outside, repair) == "EARLY"
     assert armed == [Timer(sale, opens_at)]
 
 
 def test_a_late_and_a_doubled_timer_change_nothing_more(
-    promotion: Install, outside: Outside, broker: Broker
+    promotion: Install, outside: Outside, repair: Repair, broker: Broker
 ) -> None:
     opens_at = clients.store_clock_ms() + 50
     sale = promotion(opens_at=opens_at)
     for _ in range(3):
-        wake_promotion(Timer(sale, opens_at), outside)
+        wake_promotion(Timer(sale, opens_at), outside, repair)
     assert [event.type for event in broker.published] == ["PromotionStarted"]
 
 

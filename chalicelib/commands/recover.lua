@@ -1,0 +1,26 @@
+-- Put a recovered state in the place of the fenced one, all of it in one step.
+--
+-- The state was built beside it, under four keys of its own. Whoever else is recovering the same
+-- promotion finds the fence gone and gives way, so live state is never overwritten.
+--
+-- KEYS[1..4]  promotion, customers, outbox, holds: see promotion.lua
+-- KEYS[5..8]  the same, recovered
+-- ARGV[1]     promotion's id
+-- ARGV[2]     token of the fence
+-- Returns {outcome, {}, {}}
+--   RECOVERED   it is in place
+--   SUPERSEDED  another recovery was first; the built state is thrown away
+
+local mine = redis.call('HGET', KEYS[1], 'recovering') == ARGV[2]
+for i = 1, 4 do
+  if mine then
+    redis.call('DEL', KEYS[i])
+    if redis.call('EXISTS', KEYS[i + 4]) == 1 then
+      redis.call('RENAME', KEYS[i + 4], KEYS[i])
+      redis.call('PERSIST', KEYS[i])
+    end
+  else
+    redis.call('DEL', KEYS[i + 4])
+  end
+end
+return {mine and 'RECOVERED' or 'SUPERSEDED', {}, {}}

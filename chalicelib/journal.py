@@ -1,0 +1,117 @@
+"""The journal's tables: every event, and events that came under a version already taken.
+
+The journal is the system of record. The projection in `projections/journal.py` writes it; the
+store is recovered, and read models are rebuilt, from what is read here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.exceptions import PutError
+from pynamodb.models import Model
+
+from chalicelib import events
+from chalicelib.events import AnyEvent
+from chalicelib.tables import TableMeta, TableName, refused_by_condition
+
+
+class EventRow(Model):
+    """One event. `at` in epoch ms; `event` is its JSON."""
+
+    class Meta(TableMeta):
+        """Where the table is."""
+
+        table_name = TableName("events")
+
+    promotion_id = UnicodeAttribute(hash_key=True, attr_name="promotionId")
+    version = NumberAttribute(range_key=True)
+    type = UnicodeAttribute()
+    at = NumberAttribute()
+    event = UnicodeAttribute()
+
+
+class ConflictRow(Model):
+    """An event whose version the journal had already; `conflict` is "<version>-<hash>"."""
+
+    class Meta(TableMeta):
+        """Where the table is."""
+
+        table_name = TableName("conflicts")
+
+    promotion_id = UnicodeAttribute(hash_key=True, attr_name="promotionId")
+    conflict = UnicodeAttribute(range_key=True)
+    event = UnicodeAttribute()
+    settled = UnicodeAttribute(null=True)
+
+
+def append(event: AnyEvent) -> str:
+    """Put `event` unless there is one of its promotion and version.
+
+    Returns APPENDED, REPEATED (the same event was there) or CONFLICT (another one was: nothing
+    is overwritten, and this one is kept beside it).
+
+    Raises:
+        pynamodb.exceptions.PutError: the table can't be written.
+    """
+    wire = event.to_wire()
+    row = EventRow(event.promotion_id, event.version, type=event.type, at=event.at, event=wire)
+    try:
+        row.save(condition=EventRow.promotion_id.does_not_exist())
+    except PutError as error:
+        if not refused_by_condition(error):
+            raise
+    else:
+        return "APPENDED"
+    stored = EventRow.get(event.promotion_id, event.version, consistent_read=True)
+    if json.loads(stored.event) == event.to_dict():
+        return "REPEATED"
+    digest = hashlib.sha256(wire.encode()).hexdigest()[:16]
+    conflict = ConflictRow(event.promotion_id, f"{event.version}-{digest}", event=wire)
+    try:
+        conflict.save(condition=ConflictRow.promotion_id.does_not_exist())
+    except PutError as error:
+        if not refused_by_condition(error):
+            raise
+    return "CONFLICT"
+
+
+def read(promotion_id: str, after: int = 0) -> Iterator[AnyEvent]:
+    """A promotion's events behind version `after`, in order of version; every page of them.
+
+    Raises:
+        pynamodb.exceptions.QueryError: the table can't be read.
+    """
+    rows = EventRow.query(promotion_id, EventRow.version > after, consistent_read=True)
+    return (events.parse(row.event) for row in rows)
+
+
+def newest_version(promotion_id: str) -> int:
+    """The version of a promotion's newest event in the journal; 0 without any.
+
+    Raises:
+        pynamodb.exceptions.QueryError: the table can't be read.
+    """
+    rows = EventRow.query(promotion_id, scan_index_forward=False, limit=1, consistent_read=True)
+    return next((int(row.version) for row in rows), 0)
+
+
+def conflicts(promotion_id: str) -> list[ConflictRow]:
+    """A promotion's conflicts that no recovery has settled yet.
+
+    Raises:
+        pynamodb.exceptions.QueryError: the table can't be read.
+    """
+    rows = ConflictRow.query(promotion_id, consistent_read=True)
+    return [row for row in rows if row.settled is None]
+
+
+def settle(rows: list[ConflictRow]) -> None:
+    """Note that a recovery has dealt with these conflicts.
+
+    Raises:
+        pynamodb.exceptions.UpdateError: the table can't be written.
+    """
+    for row in rows:
+        row.update(actions=[ConflictRow.settled.set("RECOVERED")])
