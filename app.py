@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any, cast
 
 import redis
+from botocore.exceptions import BotoCoreError, ClientError
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
 from pynamodb.exceptions import PynamoDBException
 
@@ -25,6 +26,8 @@ from chalicelib.commands.missing import verdict_on
 from chalicelib.commands.offer import UnknownItem
 from chalicelib.commands.pay import Settled, give_back_coupon, pay_coupon
 from chalicelib.commands.promotions import PromotionRow, all_ids, find_promotion, live_ids
+from chalicelib.commands.reconcile import Difference, Tables, audit, reconcile
+from chalicelib.commands.reconcile import to_json as differences_as_json
 from chalicelib.commands.recover import Repair, ask_for_recovery, recover_promotion
 from chalicelib.commands.standing import promotions_page, standings
 from chalicelib.commands.sweep import sweep
@@ -37,6 +40,7 @@ from chalicelib.projections import active_promotions, batch, coupons
 from chalicelib.projections.journal import on_event as journalled
 from chalicelib.projections.rebuild import PROJECTIONS, rebuild
 from chalicelib.publisher import publisher
+from chalicelib.queries.audit import coupon_rows, projected_counts
 from chalicelib.queries.coupons import coupon_of, coupons_of, coupons_of_promotion
 from chalicelib.queries.promotions import active_promotion, projected_rows
 from chalicelib.queries.promotions import active_promotions as promotions_on_sale
@@ -65,6 +69,9 @@ def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], C
             except redis.RedisError as error:
                 telemetry.count("store_error", reason=str(error))
                 answer = answers.problem("STORE_ERROR")
+            except (BotoCoreError, ClientError) as error:
+                telemetry.count("queue_unavailable", reason=str(error))
+                answer = answers.problem("QUEUE_UNAVAILABLE")
             except PynamoDBException as error:
                 telemetry.count("table_unavailable", reason=str(error))
                 answer = answers.problem("TABLE_UNAVAILABLE")
@@ -104,6 +111,11 @@ def keep_in_journal(event: AnyEvent) -> None:
         journal.append(event)
     except PynamoDBException as error:
         telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
+
+
+def read_tables(promotion_id: str) -> Tables:
+    """A promotion's read tables, for an audit."""
+    return Tables(coupon_rows(promotion_id), projected_counts(promotion_id))
 
 
 def repair() -> Repair:
@@ -195,6 +207,41 @@ def post_recovery(promotion_id: str) -> Answer:
     if recovery.outcome == "UNKNOWN_PROMOTION":
         return answers.problem(recovery.outcome)
     return answers.ok(asdict(recovery), 202 if recovery.outcome == "WAITING" else 200)
+
+
+@route("/admin/promotions/{promotion_id}/audit")
+def get_audit(promotion_id: str) -> Answer:
+    """Compare store, outbox, journal and tables of a promotion."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    return audited(audit(promotion_id, outside(), read_tables))
+
+
+@route("/admin/promotions/{promotion_id}/audit", "POST")
+def post_audit(promotion_id: str) -> Answer:
+    """The same, and mend what can be mended."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    return audited(reconcile(promotion_id, outside(), repair(), read_tables))
+
+
+def audited(found: list[Difference] | None) -> Answer:
+    """The differences, none of them if all is well."""
+    if found is None:
+        return answers.problem("UNKNOWN_PROMOTION")
+    return answers.ok(differences_as_json(found))
+
+
+@route("/admin/dead-letters")
+def get_dead_letters() -> Answer:
+    """What could not be processed, by queue."""
+    return answers.ok(queues.dead_letters())
+
+
+@route("/admin/dead-letters/{queue}", "POST")
+def post_dead_letters(queue: str) -> Answer:
+    """Send the dead letters of a queue on again."""
+    if queue not in queues.CONSUMED:
+        return answers.problem("NOT_FOUND")
+    return answers.ok({"sent": queues.send_on(queue)})
 
 
 def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
@@ -289,6 +336,17 @@ def on_recover(event: dict[str, str], _: Any) -> dict[str, Any]:
     """`chalice invoke -n recover`: {"promotionId"}, or {} for every live promotion."""
     wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
     return {name: asdict(recover_promotion(name, outside(), repair())) for name in wanted}
+
+
+@app.lambda_function(name="reconcile")
+def on_reconcile(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    """`chalice invoke -n reconcile`: {"promotionId", "repair": true}, both optional."""
+    wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
+    if event.get("repair"):
+        found = {name: reconcile(name, outside(), repair(), read_tables) for name in wanted}
+    else:
+        found = {name: audit(name, outside(), read_tables) for name in wanted}
+    return {name: differences_as_json(told or []) for name, told in found.items()}
 
 
 @app.lambda_function(name="rebuild")

@@ -57,6 +57,7 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
     "RECOVERING": (503, "The promotion is being recovered"),
     "STORE_UNAVAILABLE": (503, "The store does not answer"),
+    "QUEUE_UNAVAILABLE": (503, "A queue does not answer"),
     "TABLE_UNAVAILABLE": (503, "A table does not answer"),
 }
 

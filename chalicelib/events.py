@@ -176,6 +176,14 @@ class PromotionRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionAudited(Event):
+    """An operator had the promotion reconciled: how many differences, of which kinds."""
+
+    differences: int
+    kinds: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionEnded(Event):
     """What both ends of a sale carry: nothing is sold after it."""
 
@@ -229,6 +237,7 @@ _TYPES: dict[str, type[Event]] = {
         CouponRevoked,
         PromotionRestocked,
         PromotionRecovered,
+        PromotionAudited,
         PromotionFinished,
         PromotionCancelled,
     )

@@ -1,6 +1,6 @@
 """The queues, as an operator and a recovery look at them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib import clients
 from chalicelib.config import settings
@@ -23,11 +23,62 @@ def depth(name: str) -> int:
     Raises:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
     """
-    sqs = clients.sqs()
-    url = sqs.get_queue_url(QueueName=settings().resource_name(name))["QueueUrl"]
-    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
+    answer = clients.sqs().get_queue_attributes(QueueUrl=_url(name), AttributeNames=_COUNTS)
     counts: dict[str, str] = dict(answer["Attributes"].items())
     return sum(int(counts[name]) for name in _COUNTS)
+
+
+CONSUMED = ("journal", "coupons", "active-promotions", "events", "timers")
+
+
+def dead_letters(sample: int = 10) -> dict[str, dict[str, Any]]:
+    """How many messages each dead-letter queue has, and the first few of them.
+
+    Looking hides a message for a moment and counts as a delivery; a dead-letter queue does not
+    mind.
+
+    Raises:
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
+    """
+    found = {}
+    for name in CONSUMED:
+        count = depth(f"{name}-dlq")
+        found[name] = {"count": count, "bodies": _peek(f"{name}-dlq", sample) if count else []}
+    return found
+
+
+def send_on(name: str, most: int = 1000) -> int:
+    """Move dead letters back into the queue they came from; returns how many.
+
+    Sent first and deleted after, so an interruption repeats a message and loses none. In the
+    cloud the console's own redrive does the same for any number.
+
+    Raises:
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
+    """
+    sqs = clients.sqs()
+    source, target = _url(f"{name}-dlq"), _url(name)
+    moved = 0
+    while moved < most:
+        got = sqs.receive_message(QueueUrl=source, MaxNumberOfMessages=10).get("Messages", [])
+        if not got:
+            break
+        for message in got:
+            sqs.send_message(QueueUrl=target, MessageBody=message["Body"])
+            sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+        moved += len(got)
+    return moved
+
+
+def _peek(name: str, sample: int) -> list[str]:
+    got = clients.sqs().receive_message(
+        QueueUrl=_url(name), MaxNumberOfMessages=min(sample, 10), VisibilityTimeout=0
+    )
+    return [message["Body"] for message in got.get("Messages", [])]
+
+
+def _url(name: str) -> str:
+    return clients.sqs().get_queue_url(QueueName=settings().resource_name(name))["QueueUrl"]
 
 
 def journal_drained() -> bool:

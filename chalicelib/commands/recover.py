@@ -63,8 +63,12 @@ class Recovery:
     replayed: int = 0
 
 
-def recover_promotion(promotion_id: str, outside: Outside, repair: Repair) -> Recovery:
+def recover_promotion(
+    promotion_id: str, outside: Outside, repair: Repair, *, doubted: bool = False
+) -> Recovery:
     """Recover a promotion if it needs it, as far as that is possible now.
+
+    With `doubted` it needs it for sure: somebody has seen that its state is wrong.
 
     Raises:
         redis.RedisError, pynamodb.exceptions.PynamoDBException: the store or a table is away;
@@ -75,9 +79,8 @@ def recover_promotion(promotion_id: str, outside: Outside, repair: Repair) -> Re
         return Recovery("UNKNOWN_PROMOTION")
     if row.live is None:
         return Recovery("OVER")
-    fence = scripts.run(
-        outside.store, "fence", promotion_id, _expected_version(promotion_id), secrets.token_hex(8)
-    )
+    expected = GENERATION**2 if doubted else _expected_version(promotion_id)
+    fence = scripts.run(outside.store, "fence", promotion_id, expected, secrets.token_hex(8))
     if fence.outcome == "HEALTHY":
         return Recovery("HEALTHY")
     waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)

@@ -1,11 +1,13 @@
 """Whole sales over HTTP, through real queues, into real tables, with either publisher."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import redis
 
+from localstack import provision
 from tests.integration.conftest import Shop, eventually
 
 
@@ -98,10 +100,32 @@ def test_sold_out_on_all_workers_and_given_back_is_sold_again_by_any(shop: Shop)
     eventually(lambda: shop.ask("/query/coupons/bob")[1] != [], expected=True)
 
 
-def test_a_state_that_vanished_from_the_store_is_a_503(shop: Shop) -> None:
+def test_a_wiped_store_is_a_503_and_then_all_is_back_by_itself(shop: Shop) -> None:
     sale = shop.create(5)
+    won = shop.grab(sale, "alice")[1]
     with redis.Redis.from_url(shop.cloud.environ["REDIS_URL"]) as store:
-        store.delete(f"seckill:{{{sale}}}:promotion")
-    status, problem = shop.grab(sale, "alice")
+        store.flushall()
+    status, problem = shop.grab(sale, "bob")
     assert (status, problem["code"]) == (503, "RECOVERING")
-    assert shop.ask(f"/admin/promotions/{sale}", method="DELETE")[0] == 503
+    eventually(lambda: shop.grab(sale, "bob")[0], 201)
+    assert shop.grab(sale, "alice") == (200, won)
+    assert [shop.grab(sale, f"c-{n}")[0] for n in range(5)] == [201] * 3 + [409] * 2
+    eventually(lambda: shop.types(sale).count("PromotionRecovered"), 1)
+    eventually(lambda: shop.ask(f"/admin/promotions/{sale}/audit"), (200, []))
+
+
+def test_poison_is_seen_and_what_is_sent_on_is_not_doubled(shop: Shop) -> None:
+    sale = shop.create(2)
+    queue = "events" if shop.cloud.environ["PUBLISHER"] == "sqs" else "coupons"
+    sqs = provision.session(shop.cloud.environ["AWS_ENDPOINT_URL"]).client("sqs")
+    dlq = sqs.get_queue_url(QueueName=f"seckill-local-{queue}-dlq")["QueueUrl"]
+    shop.grab(sale, f"alice-{sale}")
+    eventually(lambda: len(shop.types(sale)), 2)
+    for event in shop.journal(sale):
+        sqs.send_message(QueueUrl=dlq, MessageBody=json.dumps(event))
+    eventually(lambda: shop.ask("/admin/dead-letters")[1][queue]["count"], 2)
+    assert shop.ask(f"/admin/dead-letters/{queue}", {}) == (200, {"sent": 2})
+    eventually(lambda: shop.ask("/admin/dead-letters")[1][queue]["count"], 0)
+    assert shop.types(sale) == ["PromotionStarted", "CouponGrabbed"]
+    assert states(shop, f"alice-{sale}") == ["GRABBED"]
+    assert shop.ask("/admin/dead-letters/nothing", {})[0] == 404
