@@ -16,6 +16,7 @@ from bench import (
     payment,
     publish,
     punctuality,
+    recovery,
     script,
 )
 from bench.load import GENERATOR
@@ -31,6 +32,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "script": script.rows,
     "payment": payment.rows,
     "holds": holds.rows,
+    "recovery": recovery.rows,
     "http": over_http.rows,
     "publish": publish.rows,
 }

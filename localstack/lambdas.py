@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_MS = 10_000
 _POLL_S = 1
-_POLLERS = 4
+_POLLERS = 16
 _UNIT_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 
