@@ -209,6 +209,17 @@ def post_recovery(promotion_id: str) -> Answer:
     return answers.ok(asdict(recovery), 202 if recovery.outcome == "WAITING" else 200)
 
 
+@route("/admin/promotions/{promotion_id}/coupons")
+def list_coupons(promotion_id: str) -> Answer:
+    """A promotion's coupons of one state, for instance REVOKED or REFUND_DUE."""
+    promotion_id = validation.path_id("promotionId", promotion_id)
+    query = request().query_params
+    state = validation.coupon_state_from(query)
+    after, limit = validation.page_from(query, validation.coupon_number)
+    page = coupons_of_promotion(promotion_id, after or 0, limit, state)
+    return answers.page(page.coupons, page.after, limit, also=f"&state={state}" if state else "")
+
+
 @route("/admin/promotions/{promotion_id}/audit")
 def get_audit(promotion_id: str) -> Answer:
     """Compare store, outbox, journal and tables of a promotion."""

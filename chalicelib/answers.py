@@ -144,11 +144,13 @@ def promotion_for_operator(
     )
 
 
-def page(rows: Sequence[Coupon | Promotion], after: str | None, limit: int) -> Answer:
+def page(
+    rows: Sequence[Coupon | Promotion], after: str | None, limit: int, also: str = ""
+) -> Answer:
     """A plain array; a further page is named by a Link header (RFC 8288), relative to this one."""
     headers = dict(NO_STORE)
     if after is not None:
-        headers["Link"] = f'<?after={quote(after)}&limit={limit}>; rel="next"'
+        headers["Link"] = f'<?after={quote(after)}&limit={limit}{also}>; rel="next"'
     return ok([row.to_json() for row in rows], headers=headers)
 
 

@@ -24,6 +24,7 @@ MAX_HOLD_S = 86_400
 MAX_PRICE = 1_000_000_000
 PRICE_DIGITS = 2
 MAX_LINE = 200
+COUPON_STATES = ("GRABBED", "PAID", "RELEASED", "REFUND_DUE", "REVOKED")
 
 _ID = re.compile(r"[A-Za-z0-9_.:@+~-]{1,128}")
 _DIGITS = re.compile(r"[0-9]{1,15}")
@@ -208,6 +209,18 @@ def page_from(query: Mapping[str, str] | None, after: Callable[[Any], Any]) -> t
     if faults:
         raise InvalidInput(faults)
     return start, limit
+
+
+def coupon_state_from(query: Mapping[str, str] | None) -> str | None:
+    """The parameter `state` of a query string, if it has one.
+
+    Raises:
+        InvalidInput: there is no such state.
+    """
+    state = (query or {}).get("state")
+    if state is not None and state not in COUPON_STATES:
+        raise InvalidInput({"state": f"must be one of {', '.join(COUPON_STATES)}"})
+    return state
 
 
 def identifier(value: Any) -> str:

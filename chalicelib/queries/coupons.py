@@ -35,9 +35,19 @@ def coupon_of(customer_id: str, promotion_id: str) -> Coupon | None:
     return next((row.to_coupon() for row in rows), None)
 
 
-def coupons_of_promotion(promotion_id: str, after: int, limit: int) -> Page:
-    """A promotion's coupons in order of their number, from the one behind `after` on."""
-    rows = CouponRow.by_number.query(promotion_id, CouponRow.number > after, limit=limit + 1)
+def coupons_of_promotion(
+    promotion_id: str, after: int, limit: int, state: str | None = None
+) -> Page:
+    """A promotion's coupons in order of their number, from the one behind `after` on.
+
+    With `state`, only those: REVOKED and REFUND_DUE are what a shop has to make good.
+    """
+    rows = CouponRow.by_number.query(
+        promotion_id,
+        CouponRow.number > after,
+        filter_condition=None if state is None else CouponRow.state == state,
+        limit=limit + 1,
+    )
     return _page(rows, limit, lambda last: str(last.number))
 
 

@@ -290,7 +290,8 @@ def test_more_than_one_coupon_each_up_to_the_limit_by_their_keys(
     sale = sale_at(stock=9, coupons_per_customer=2)
     set_clock(sale, 1000)
 
-    def grab(key: str | None) -> tuple[str, int]:
+    def grab(name: str | None) -> tuple[str, int]:
+        key = name and f"{name}-{sale}"
         answer = grab_coupon(GrabCoupon(sale, "alice", key), outside)
         return answer.outcome, answer.coupon.number if answer.coupon else 0
 

@@ -19,7 +19,7 @@ from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.promotions import PromotionRow
 from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
-from chalicelib.projections import active_promotions
+from chalicelib.projections import active_promotions, coupons
 from tests.unit.conftest import Broker, Http, state_of
 from tests.unit.test_http import receive
 
@@ -354,6 +354,26 @@ def test_coupons_are_paid_and_given_back_over_http(http: Ask, offer: dict[str, A
     assert (again.status, again.body) == (200, given.body)
     others = http("DELETE", f"/command/coupons/{sale}-1?customerId=bob")
     assert (others.status, others.body["code"]) == (404, "UNKNOWN_COUPON")
+
+
+def test_the_operator_lists_coupons_by_their_state(http: Ask, offer: dict[str, Any]) -> None:
+    sale = create(http, offer, publishTime=0, holdSeconds=600)
+    for name in ("alice", "bob", "carol", "dave"):
+        http("POST", "/command/coupons", {"promotionId": sale, "customerId": name})
+    for number, name in ((2, "bob"), (4, "dave")):
+        http("POST", f"/command/coupons/{sale}-{number}/payment", {"customerId": name})
+    for event in receive("coupons"):
+        coupons.on_event(event)
+    seen, query = [], "?state=PAID&limit=1"
+    while query:
+        page = http("GET", f"/admin/promotions/{sale}/coupons{query}")
+        seen += [(coupon["number"], coupon["state"]) for coupon in page.body]
+        link = page.headers.get("Link", "<>")
+        query = link[1 : link.index(">")]
+    assert seen == [(2, "PAID"), (4, "PAID")]
+    assert len(http("GET", f"/admin/promotions/{sale}/coupons").body) == 4
+    bad = http("GET", f"/admin/promotions/{sale}/coupons?state=GONE")
+    assert (bad.status, list(bad.body["errors"])) == (400, ["state"])
 
 
 @pytest.mark.parametrize(

@@ -345,12 +345,12 @@ def test_keys_of_grabs_and_restocks_survive(
     live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     sale = live(stock=5, coupons_per_customer=3)
-    assert grab(sale, "alice", outside, "k1") == "GRANTED"
+    assert grab(sale, "alice", outside, f"key-{sale}") == "GRANTED"
     assert decide(outside, "restock", sale, 2, "monday", 100).outcome == "RESTOCKED"
     journal_all(broker)
     wipe(store, sale)
     recover_promotion(sale, outside, repair)
-    assert decide(outside, "grab", sale, "alice", "k1").outcome == "REPEATED"
+    assert decide(outside, "grab", sale, "alice", f"key-{sale}").outcome == "REPEATED"
     assert decide(outside, "restock", sale, 2, "monday", 100).outcome == "REPEATED"
     assert state_of(store, sale)["stock"] == "7"
 
