@@ -1,19 +1,15 @@
 """Every entry point of the system: routes, queue consumers, schedules. No logic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import wraps
 from typing import Any, cast
 
-import redis
-from botocore.exceptions import BotoCoreError, ClientError
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
-from pynamodb.exceptions import PynamoDBException
 
-from chalicelib import answers, clients, health, journal, queues, telemetry, timers, validation
+from chalicelib import answers, checks, clients, health, queues, timers, validation
 from chalicelib.answers import Answer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
-from chalicelib.commands.decision import Outside
 from chalicelib.commands.edit_promotion import (
     EditPromotion,
     RestockPromotion,
@@ -22,29 +18,26 @@ from chalicelib.commands.edit_promotion import (
     restock_promotion,
 )
 from chalicelib.commands.grab import grab_coupon
-from chalicelib.commands.missing import verdict_on
-from chalicelib.commands.offer import UnknownItem
-from chalicelib.commands.pay import Settled, give_back_coupon, pay_coupon
-from chalicelib.commands.promotions import PromotionRow, all_ids, find_promotion, live_ids
-from chalicelib.commands.reconcile import Difference, Tables, audit, reconcile
+from chalicelib.commands.pay import give_back_coupon, pay_coupon
+from chalicelib.commands.promotions import all_ids, live_ids
+from chalicelib.commands.reconcile import audit, reconcile
 from chalicelib.commands.reconcile import to_json as differences_as_json
-from chalicelib.commands.recover import Repair, ask_for_recovery, recover_promotion
-from chalicelib.commands.standing import promotions_page, standings
+from chalicelib.commands.recover import recover_promotion
+from chalicelib.commands.standing import promotions_page
 from chalicelib.commands.sweep import sweep
 from chalicelib.commands.wake import wake_promotion
 from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
-from chalicelib.events import AnyEvent
+from chalicelib.for_customers import grabbed, settled
+from chalicelib.for_operators import audited, changed, show_row, shown
 from chalicelib.items import find_item
-from chalicelib.projections import active_promotions, batch, coupons
-from chalicelib.projections.journal import on_event as journalled
+from chalicelib.outages import honestly
+from chalicelib.projections import active_promotions, batch, coupons, journal
 from chalicelib.projections.rebuild import PROJECTIONS, rebuild
-from chalicelib.publisher import publisher
-from chalicelib.queries.audit import coupon_rows, projected_counts
-from chalicelib.queries.coupons import coupon_of, coupons_of, coupons_of_promotion
-from chalicelib.queries.promotions import active_promotion, projected_rows
+from chalicelib.queries.coupons import coupons_of, coupons_of_promotion
+from chalicelib.queries.promotions import active_promotion
 from chalicelib.queries.promotions import active_promotions as promotions_on_sale
-from chalicelib.shapes import Promotion
+from chalicelib.wiring import outside, read_tables, repair
 
 app = Chalice(app_name="seckill")
 
@@ -52,29 +45,12 @@ BATCH = 10
 
 
 def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], Callable[..., Any]]:
-    """Register a view that returns an Answer; broken dependencies become honest problems."""
+    """Register a view that returns an Answer."""
 
     def register(view: Callable[..., Answer]) -> Callable[..., Any]:
         @wraps(view)
         def respond(**path_parameters: str) -> Response:
-            try:
-                answer = view(**path_parameters)
-            except validation.InvalidInput as error:
-                answer = answers.problem("INVALID", errors=error.faults)
-            except UnknownItem:
-                answer = answers.problem("INVALID", errors={"itemId": "there is no such item"})
-            except (redis.ConnectionError, redis.TimeoutError, *answers.STORE_AWAY) as error:
-                telemetry.count("store_unavailable", reason=str(error))
-                answer = answers.problem("STORE_UNAVAILABLE")
-            except redis.RedisError as error:
-                telemetry.count("store_error", reason=str(error))
-                answer = answers.problem("STORE_ERROR")
-            except (BotoCoreError, ClientError) as error:
-                telemetry.count("queue_unavailable", reason=str(error))
-                answer = answers.problem("QUEUE_UNAVAILABLE")
-            except PynamoDBException as error:
-                telemetry.count("table_unavailable", reason=str(error))
-                answer = answers.problem("TABLE_UNAVAILABLE")
+            answer = honestly(lambda: view(**path_parameters))
             return Response(answer.body, headers=dict(answer.headers), status_code=answer.status)
 
         routed: Callable[..., Any] = app.route(path, methods=[method])(respond)
@@ -97,30 +73,6 @@ def records(event: SQSEvent) -> list[Mapping[str, Any]]:
     """The messages of a batch, as SQS made them."""
     found: list[Mapping[str, Any]] = event.to_dict()["Records"]
     return found
-
-
-def outside() -> Outside:
-    """What commands work with."""
-    arm = timers.queue_timers(clients.sqs(), settings().timers_queue_url)
-    return Outside(clients.store(), publisher(), arm, keep_in_journal)
-
-
-def keep_in_journal(event: AnyEvent) -> None:
-    """Put an event into the journal that the broker did not take; the outbox has it as well."""
-    try:
-        journal.append(event)
-    except PynamoDBException as error:
-        telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
-
-
-def read_tables(promotion_id: str) -> Tables:
-    """A promotion's read tables, for an audit."""
-    return Tables(coupon_rows(promotion_id), projected_counts(promotion_id))
-
-
-def repair() -> Repair:
-    """What recoveries need from the read side."""
-    return Repair(queues.journal_drained, rebuild)
 
 
 @app.middleware("http")
@@ -174,7 +126,7 @@ def delete_promotion(promotion_id: str) -> Answer:
 @route("/admin/promotions")
 def list_promotions() -> Answer:
     """All promotions, in every state."""
-    after, limit = validation.page_from(request().query_params, validation.identifier)
+    after, limit = validation.page_from(request().query_params, checks.identifier)
     rows, more = promotions_page(after, limit)
     return answers.page(shown(rows), more, limit)
 
@@ -215,7 +167,7 @@ def list_coupons(promotion_id: str) -> Answer:
     promotion_id = validation.path_id("promotionId", promotion_id)
     query = request().query_params
     state = validation.coupon_state_from(query)
-    after, limit = validation.page_from(query, validation.coupon_number)
+    after, limit = validation.page_from(query, checks.coupon_number)
     page = coupons_of_promotion(promotion_id, after or 0, limit, state)
     return answers.page(page.coupons, page.after, limit, also=f"&state={state}" if state else "")
 
@@ -234,13 +186,6 @@ def post_audit(promotion_id: str) -> Answer:
     return audited(reconcile(promotion_id, outside(), repair(), read_tables))
 
 
-def audited(found: list[Difference] | None) -> Answer:
-    """The differences, none of them if all is well."""
-    if found is None:
-        return answers.problem("UNKNOWN_PROMOTION")
-    return answers.ok(differences_as_json(found))
-
-
 @route("/admin/dead-letters")
 def get_dead_letters() -> Answer:
     """What could not be processed, by queue."""
@@ -255,31 +200,6 @@ def post_dead_letters(queue: str) -> Answer:
     return answers.ok({"sent": queues.send_on(queue)})
 
 
-def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
-    """Promotions as the operator sees them: table, store and read table side by side."""
-    ids = [row.promotion_id for row in rows]
-    projected = projected_rows(ids)
-    return [
-        answers.promotion_for_operator(row, standing, projected.get(row.promotion_id))
-        for row, standing in zip(rows, standings(ids, clients.store()), strict=True)
-    ]
-
-
-def changed(promotion_id: str, outcome: str, *, cancelled: bool = False) -> Answer:
-    """The promotion after a change; a refusal by its word, and by the table if unknown."""
-    if outcome == "UNKNOWN":
-        outcome = verdict_on(promotion_id, clients.store())
-    if outcome in ("EDITED", "RESTOCKED", "REPEATED") or (cancelled and outcome == "CANCELLED"):
-        return show_row(promotion_id)
-    return answers.problem("ALREADY_STARTED" if outcome == "ON_SALE" else outcome)
-
-
-def show_row(promotion_id: str) -> Answer:
-    """One promotion by its id."""
-    row = find_promotion(promotion_id)
-    return answers.ok(shown([row])[0].to_json()) if row else answers.problem("UNKNOWN_PROMOTION")
-
-
 # --- commands -------------------------------------------------------------------------------
 
 
@@ -287,18 +207,7 @@ def show_row(promotion_id: str) -> Answer:
 def post_coupon() -> Answer:
     """Grab a coupon."""
     command = validation.grab_from(body(), request().headers)
-    grab = grab_coupon(command, outside())
-    if grab.outcome != "UNKNOWN":
-        return answers.grabbed(grab)
-    verdict = verdict_on(command.promotion_id, clients.store())
-    if verdict == "RECOVERING":
-        ask_for_recovery(command.promotion_id, outside())
-    held = (
-        coupon_of(command.customer_id, command.promotion_id)
-        if verdict != "UNKNOWN_PROMOTION"
-        else None
-    )
-    return answers.ok(held.to_json()) if held else answers.problem(verdict)
+    return grabbed(command, grab_coupon(command, outside()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")
@@ -314,13 +223,6 @@ def delete_coupon(coupon_id: str) -> Answer:
     source = body() if request().raw_body else (request().query_params or {})
     command = validation.give_back_from(coupon_id, source)
     return settled(command.promotion_id, give_back_coupon(command, outside()))
-
-
-def settled(promotion_id: str, done: Settled) -> Answer:
-    """The coupon after a payment or a return; where the store knows nothing, the table's word."""
-    if done.outcome == "UNKNOWN":
-        return answers.problem(verdict_on(promotion_id, clients.store()))
-    return answers.settled(done)
 
 
 # --- schedules and timers -------------------------------------------------------------------
@@ -371,7 +273,7 @@ def on_rebuild(event: dict[str, str], _: Any) -> dict[str, Any]:
 @app.on_sqs_message(settings().resource_name("journal"), batch_size=BATCH, name="project_journal")
 def on_journal_messages(event: SQSEvent) -> None:
     """Journal every event."""
-    batch.project(records(event), journalled)
+    batch.project(records(event), journal.on_event)
 
 
 @app.on_sqs_message(settings().resource_name("coupons"), batch_size=BATCH, name="project_coupons")
@@ -398,7 +300,7 @@ def on_all_messages(event: SQSEvent) -> None:
     """Feed every projection from the one queue of the SQS publisher."""
     batch.project(
         records(event),
-        journalled,
+        journal.on_event,
         coupons.on_event,
         active_promotions.on_event,
     )
@@ -425,7 +327,7 @@ def get_promotion(promotion_id: str) -> Answer:
 def get_promotion_coupons(promotion_id: str) -> Answer:
     """A promotion's coupons in order of number."""
     promotion_id = validation.path_id("promotionId", promotion_id)
-    after, limit = validation.page_from(request().query_params, validation.coupon_number)
+    after, limit = validation.page_from(request().query_params, checks.coupon_number)
     page = coupons_of_promotion(promotion_id, after or 0, limit)
     return answers.page(page.coupons, page.after, limit)
 
@@ -434,7 +336,7 @@ def get_promotion_coupons(promotion_id: str) -> Answer:
 def get_coupons(customer_id: str) -> Answer:
     """A customer's coupons."""
     customer_id = validation.path_id("customerId", customer_id)
-    after, limit = validation.page_from(request().query_params, validation.identifier)
+    after, limit = validation.page_from(request().query_params, checks.identifier)
     page = coupons_of(customer_id, after, limit)
     return answers.page(page.coupons, page.after, limit)
 

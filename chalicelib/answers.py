@@ -8,26 +8,13 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import redis
-
 from chalicelib.commands.grab import Grab
 from chalicelib.commands.pay import Settled
-from chalicelib.commands.promotions import PromotionRow
-from chalicelib.commands.standing import Standing
-from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.shapes import Coupon, Promotion
 
 NO_STORE = {"Cache-Control": "no-store"}
 ONE_SECOND = {"Cache-Control": "public, max-age=1"}
 RETRY_AFTER_S = 1
-# What a store says that is there but can't serve just now, mostly during a fail-over.
-STORE_AWAY = (
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.TryAgainError,
-    redis.exceptions.OutOfMemoryError,
-)
 FRAMEWORK_CODES = {405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE", 500: "INTERNAL_ERROR"}
 
 _PROBLEMS: dict[str, tuple[int, str]] = {
@@ -106,42 +93,6 @@ def settled(done: Settled) -> Answer:
     if done.coupon is None:
         return problem(done.outcome)
     return problem(done.outcome, coupon=done.coupon.to_json())
-
-
-def promotion_for_operator(
-    row: PromotionRow, standing: Standing | None, projected: ActivePromotionRow | None
-) -> Promotion:
-    """One promotion as the operator sees it: the table's offer, the store's counts.
-
-    Where the store has forgotten it, which it does a week after the end, the read table has the
-    counts. `drift` is how many events the read table is behind the store.
-    """
-    offer = row.offer()
-    seen = int(projected.version) if projected and projected.version is not None else 0
-    if standing is None:
-        known = projected if projected and projected.stock is not None else None
-        stock = int(known.stock) if known else offer.number_of_coupons
-        available = int(known.available) if known else stock
-        sold = int(known.sold) if known else 0
-        state = {None: "SCHEDULED", "CANCELLED": "CANCELLED"}.get(row.closed_as, "FINISHED")
-        standing = Standing(state, stock, available, sold, seen)
-    return Promotion(
-        promotion_id=row.promotion_id,
-        number_of_coupons=standing.stock,
-        discount=offer.discount,
-        publish_time=offer.publish_time,
-        finish_time=offer.finish_time,
-        coupons_per_customer=offer.coupons_per_customer,
-        hold_seconds=offer.hold_seconds,
-        state=standing.state,
-        available=standing.available,
-        item_id=offer.item_id,
-        price=row.exact_price(),
-        held=standing.stock - standing.available - standing.sold,
-        sold=standing.sold,
-        version=standing.version,
-        drift=standing.version - seen,
-    )
 
 
 def page(

@@ -1,13 +1,23 @@
 """What comes in from outside, checked: every fault of a body in one answer, each by its field."""
 
 import json
-import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 from urllib.parse import unquote
 
+from chalicelib.checks import (
+    DIGITS,
+    ID,
+    Fault,
+    discount,
+    identifier,
+    line,
+    price,
+    time_ms,
+    web_address,
+    whole,
+)
 from chalicelib.commands.edit_promotion import MAX_COUPONS
 from chalicelib.commands.grab import GrabCoupon
 from chalicelib.commands.offer import Offer
@@ -15,20 +25,10 @@ from chalicelib.commands.pay import GiveBackCoupon, PayCoupon
 from chalicelib.commands.write_item import WriteItem
 
 MAX_BODY_BYTES = 16 * 1024
-# Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
-MAX_TIME_MS = 4_102_444_800_000
-DISCOUNT_DIGITS = 4
 PAGE_LIMIT = 100
 MAX_COUPONS_PER_CUSTOMER = 100
 MAX_HOLD_S = 86_400
-MAX_PRICE = 1_000_000_000
-PRICE_DIGITS = 2
-MAX_LINE = 200
 COUPON_STATES = ("GRABBED", "PAID", "RELEASED", "REFUND_DUE", "REVOKED")
-
-_ID = re.compile(r"[A-Za-z0-9_.:@+~-]{1,128}")
-_DIGITS = re.compile(r"[0-9]{1,15}")
-_WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
 
 
 class InvalidInput(Exception):
@@ -38,10 +38,6 @@ class InvalidInput(Exception):
         """Name each bad field."""
         super().__init__(", ".join(faults))
         self.faults = dict(faults)
-
-
-class _Fault(Exception):
-    """One field's value can't be taken; the message says what would be."""
 
 
 def parse_body(raw: bytes | str | None) -> dict[str, Any]:
@@ -223,107 +219,9 @@ def coupon_state_from(query: Mapping[str, str] | None) -> str | None:
     return state
 
 
-def identifier(value: Any) -> str:
-    """1 to 128 letters, digits or any of `_ . : @ + ~ -`; a whole number counts as its digits."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _ID.fullmatch(text):
-        message = "must be 1 to 128 letters, digits or any of _ . : @ + ~ -"
-        raise _Fault(message)
-    return text
-
-
-def whole(value: Any, low: int, high: int) -> int:
-    """A whole number from `low` to `high`, as a number or as its digits."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        message = f"must be a whole number from {low} to {high}"
-        raise _Fault(message)
-    return value
-
-
-def discount(value: Any) -> Decimal:
-    """An exact decimal above 0 and up to 1, with at most four decimal places."""
-    return _decimal(
-        value,
-        Decimal(1),
-        DISCOUNT_DIGITS,
-        f"must be a decimal above 0 and up to 1, with at most {DISCOUNT_DIGITS} places",
-    )
-
-
-def price(value: Any) -> Decimal:
-    """An exact decimal from 0.01 to 1,000,000,000 with at most two decimal places."""
-    return _decimal(
-        value,
-        Decimal(MAX_PRICE),
-        PRICE_DIGITS,
-        "must be a decimal from 0.01 to 1000000000, with at most 2 places",
-    )
-
-
-def line(value: Any) -> str:
-    """One line of text, 1 to 200 characters that can be printed."""
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= MAX_LINE
-        or not value.isprintable()
-        or value.isspace()
-    ):
-        message = f"must be 1 to {MAX_LINE} printable characters"
-        raise _Fault(message)
-    return value
-
-
-def web_address(value: Any) -> str:
-    """An http or https address of at most 2,000 characters."""
-    if not isinstance(value, str) or not _WEB_ADDRESS.fullmatch(value):
-        message = "must be an http or https address of at most 2000 characters"
-        raise _Fault(message)
-    return value
-
-
-def coupon_number(value: Any) -> int:
-    """A coupon's number, or 0 for the place before the first."""
-    return whole(value, 0, 2**53)
-
-
-def time_ms(value: Any) -> int:
-    """Epoch ms from epoch ms or ISO 8601; a time without an offset is UTC."""
-    message = "must be epoch milliseconds or an ISO 8601 time, from 1970 to 2100"
-    if isinstance(value, str) and not _DIGITS.fullmatch(value):
-        try:
-            parsed = datetime.fromisoformat(value)
-            aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-            value = int(aware.timestamp() * 1000)
-        except (ValueError, OverflowError):
-            raise _Fault(message) from None
-    try:
-        return whole(value, 0, MAX_TIME_MS)
-    except _Fault:
-        raise _Fault(message) from None
-
-
-def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise _Fault(message)
-    if isinstance(value, str) and len(value) > 32:  # noqa: PLR2004 - no decimal of ours is longer
-        raise _Fault(message)
-    try:
-        exact = Decimal(value)
-    except InvalidOperation:
-        raise _Fault(message) from None
-    if not exact.is_finite() or not 0 < exact <= high:
-        raise _Fault(message)
-    exact = exact.normalize()
-    if -int(exact.as_tuple().exponent) > places:
-        raise _Fault(message)
-    return Decimal(f"{exact:f}")
-
-
 def _coupon_parts(coupon_id: str, faults: dict[str, str]) -> tuple[str, int]:
     promotion_id, _, number = unquote(coupon_id).rpartition("-")
-    if not _ID.fullmatch(promotion_id) or not _DIGITS.fullmatch(number):
+    if not ID.fullmatch(promotion_id) or not DIGITS.fullmatch(number):
         faults["couponId"] = "must be a promotion's id, a dash and a number"
         return "", 0
     return promotion_id, int(number)
@@ -347,7 +245,7 @@ def _take(
         return None
     try:
         return check(source[name])
-    except _Fault as fault:
+    except Fault as fault:
         faults[name] = str(fault)
         return None
 

@@ -10,12 +10,12 @@ from redis import Redis
 
 from chalicelib import clients, config
 from chalicelib import publisher as publishing
+from chalicelib.checks import discount
 from chalicelib.commands import scripts
 from chalicelib.commands.promotions import close_promotion
 from chalicelib.events import parse
 from chalicelib.projections import coupons, journal
 from chalicelib.shapes import number
-from chalicelib.validation import discount
 from tests.unit.conftest import Http, metrics
 
 Ask = Callable[..., Http]

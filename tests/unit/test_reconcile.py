@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app import read_tables
 from chalicelib import journal
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
@@ -20,6 +19,7 @@ from chalicelib.projections import active_promotions, coupons
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
 from chalicelib.projections.rebuild import rebuild
+from chalicelib.wiring import read_tables
 from tests.unit.conftest import Broker, state_of
 from tests.unit.test_sweep import live
 

@@ -1,0 +1,46 @@
+"""Which broken dependency is told how: an outage is never told as an outcome of the sale."""
+
+from collections.abc import Callable
+
+import redis
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.exceptions import PynamoDBException
+
+from chalicelib import answers, telemetry
+from chalicelib.answers import Answer
+from chalicelib.commands.offer import UnknownItem
+from chalicelib.validation import InvalidInput
+
+# What a store says that is there but can't serve just now, mostly during a fail-over.
+_STORE_AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.OutOfMemoryError,
+)
+
+
+def honestly(view: Callable[[], Answer]) -> Answer:
+    """The view's answer, or a problem that says what could not be understood or reached."""
+    try:
+        return view()
+    except InvalidInput as error:
+        return answers.problem("INVALID", errors=error.faults)
+    except UnknownItem:
+        return answers.problem("INVALID", errors={"itemId": "there is no such item"})
+    except _STORE_AWAY as error:
+        return _outage("STORE_UNAVAILABLE", error)
+    except redis.RedisError as error:
+        return _outage("STORE_ERROR", error)
+    except (BotoCoreError, ClientError) as error:
+        return _outage("QUEUE_UNAVAILABLE", error)
+    except PynamoDBException as error:
+        return _outage("TABLE_UNAVAILABLE", error)
+
+
+def _outage(code: str, error: Exception) -> Answer:
+    telemetry.count(code.lower(), reason=str(error))
+    return answers.problem(code)

@@ -1,0 +1,37 @@
+"""What commands work with, put together: the one place where the write and the read side meet."""
+
+from pynamodb.exceptions import PynamoDBException
+
+from chalicelib import clients, journal, queues, telemetry, timers
+from chalicelib.commands.decision import Outside
+from chalicelib.commands.reconcile import Tables
+from chalicelib.commands.recover import Repair
+from chalicelib.config import settings
+from chalicelib.events import AnyEvent
+from chalicelib.projections.rebuild import rebuild
+from chalicelib.publisher import publisher
+from chalicelib.queries.audit import coupon_rows, projected_counts
+
+
+def outside() -> Outside:
+    """What commands work with."""
+    arm = timers.queue_timers(clients.sqs(), settings().timers_queue_url)
+    return Outside(clients.store(), publisher(), arm, keep_in_journal)
+
+
+def keep_in_journal(event: AnyEvent) -> None:
+    """Put an event into the journal that the broker did not take; the outbox has it as well."""
+    try:
+        journal.append(event)
+    except PynamoDBException as error:
+        telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
+
+
+def read_tables(promotion_id: str) -> Tables:
+    """A promotion's read tables, for an audit."""
+    return Tables(coupon_rows(promotion_id), projected_counts(promotion_id))
+
+
+def repair() -> Repair:
+    """What recoveries need from the read side."""
+    return Repair(queues.journal_drained, rebuild)
