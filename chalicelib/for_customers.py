@@ -1,6 +1,6 @@
 """What a customer is answered where the store knows nothing: the tables have a word then."""
 
-from chalicelib import answers, clients
+from chalicelib import answers
 from chalicelib.answers import Answer
 from chalicelib.commands.grab import Grab, GrabCoupon
 from chalicelib.commands.missing import verdict_on
@@ -14,7 +14,7 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
     """The answer of a grab; a winner of before is answered with the coupon the tables have."""
     if grab.outcome != "UNKNOWN":
         return answers.grabbed(grab)
-    verdict = verdict_on(command.promotion_id, clients.store())
+    verdict = verdict_on(command.promotion_id)
     if verdict == "UNKNOWN_PROMOTION":
         return answers.problem(verdict)
     if verdict == "RECOVERING":
@@ -26,5 +26,5 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
 def settled(promotion_id: str, done: Settled) -> Answer:
     """The coupon after a payment or a return; where the store knows nothing, the table's word."""
     if done.outcome == "UNKNOWN":
-        return answers.problem(verdict_on(promotion_id, clients.store()))
+        return answers.problem(verdict_on(promotion_id))
     return answers.settled(done)

@@ -26,7 +26,7 @@ def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
 def changed(promotion_id: str, outcome: str, *, cancelled: bool = False) -> Answer:
     """The promotion after a change; a refusal by its word, and by the table if unknown."""
     if outcome == "UNKNOWN":
-        outcome = verdict_on(promotion_id, clients.store())
+        outcome = verdict_on(promotion_id)
     if outcome in ("EDITED", "RESTOCKED", "REPEATED") or (cancelled and outcome == "CANCELLED"):
         return show_row(promotion_id)
     return answers.problem("ALREADY_STARTED" if outcome == "ON_SALE" else outcome)

@@ -9,7 +9,8 @@
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
 --                             revision (counts edits), restock:<key> (restocks done),
---                             closed_as SOLD_OUT | FINISHED | CANCELLED (once it is over),
+--                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
+--                             once it is over,
 --                             recovering (fenced: nobody but the recovery may touch it)
 -- KEYS[2]  customers  hash    customer -> their coupons, see `write_coupon`
 -- KEYS[3]  outbox     stream  events decided and not yet published, id = "<version>-0"
@@ -167,6 +168,7 @@ end
 local function close(promotion, now, type, closed_as)
   promotion.state = type == 'PromotionCancelled' and 'CANCELLED' or 'FINISHED'
   promotion.closed_as = closed_as
+  promotion.closed_at = now
   record(promotion, type, now, {'reason', closed_as})
 end
 
@@ -260,6 +262,9 @@ local function write(promotion)
     'granted', promotion.granted)
   if promotion.closed_as then
     redis.call('HSET', KEYS[1], 'closed_as', promotion.closed_as)
+  end
+  if promotion.closed_at then
+    redis.call('HSET', KEYS[1], 'closed_at', promotion.closed_at)
   end
   for customer in pairs(promotion.changed) do
     local entries = {}

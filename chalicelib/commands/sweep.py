@@ -21,6 +21,7 @@ from chalicelib.commands.promotions import (
     live_promotions,
 )
 from chalicelib.commands.recover import Repair, recover_promotion
+from chalicelib.config import settings
 
 # A winner's repeat is answered by the store for a week after the end; later, by the read side.
 KEPT_AFTER_END_S = 7 * 24 * 3600
@@ -86,6 +87,7 @@ def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair
     swept.waiting += waiting
     if outcome in _OPEN or waiting:
         return
-    if scripts.run(outside.store, "retire", promotion_id, KEPT_AFTER_END_S).outcome == "RETIRED":
+    retire = ("retire", promotion_id, KEPT_AFTER_END_S, round(settings().watch_s * 1000))
+    if scripts.run(outside.store, *retire).outcome == "RETIRED":
         close_promotion(promotion_id, outcome)
         swept.closed += 1
