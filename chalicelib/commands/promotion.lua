@@ -8,7 +8,8 @@
 --                             opens_at and closes_at (ms), stock, available, sold, granted,
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
---                             revision (counts edits), restock:<key> (restocks done),
+--                             revision (counts edits), edited_by (key of the last edit),
+--                             restock:<key> (how many a restock that is done has added),
 --                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
 --                             once it is over,
 --                             recovering (fenced: nobody but the recovery may touch it)
@@ -24,11 +25,16 @@ local TIMER_REACH_MS = 900000
 -- When a call has left overdue holds behind, a timer goes on with them after this pause.
 local BACKLOG_AGAIN_MS = 1000
 
+-- True when somebody was granted a coupon and nobody is known to have one: a part was evicted.
+local function lost_customers(granted)
+  return granted and granted ~= '0' and redis.call('EXISTS', KEYS[2]) == 0
+end
+
 local function read_promotion()
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
     'hold_ms', 'timer_at', 'recovering')
-  if not f[1] or f[15] then
+  if not f[1] or f[15] or lost_customers(f[9]) then
     return nil
   end
   return {
@@ -256,7 +262,11 @@ local function timer_to_arm(promotion, now)
   return due
 end
 
+-- The events come first: should the outbox refuse them, nothing else has been changed.
 local function write(promotion)
+  for _, event in ipairs(promotion.events) do
+    redis.call('XADD', KEYS[3], string.format('%d-0', event[6]), unpack(event))
+  end
   redis.call('HSET', KEYS[1], 'state', promotion.state, 'version', promotion.version,
     'stock', promotion.stock, 'available', promotion.available, 'sold', promotion.sold,
     'granted', promotion.granted)
@@ -278,9 +288,6 @@ local function write(promotion)
   end
   for member in pairs(promotion.unhold) do
     redis.call('ZREM', KEYS[4], member)
-  end
-  for _, event in ipairs(promotion.events) do
-    redis.call('XADD', KEYS[3], string.format('%d-0', event[6]), unpack(event))
   end
 end
 

@@ -6,12 +6,12 @@ the keys of promotions that are over expire. It decides nothing that a grab woul
 so a late or a doubled sweep changes nothing.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from redis import RedisError
-
 from chalicelib import telemetry
+from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.decision import Decision, Outside, decide
 from chalicelib.commands.promotions import (
@@ -22,6 +22,8 @@ from chalicelib.commands.promotions import (
 )
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.config import settings
+from chalicelib.events import AnyEvent
+from chalicelib.publisher import BrokerUnavailable
 
 # A winner's repeat is answered by the store for a week after the end; later, by the read side.
 KEPT_AFTER_END_S = 7 * 24 * 3600
@@ -53,13 +55,24 @@ def sweep(outside: Outside, repair: Repair) -> Swept:
     swept = Swept()
     for row in live_promotions():
         swept.promotions += 1
+        if swept.waiting:  # the broker is away: nobody else waits for it to time out
+            outside = replace(outside, publisher=_Away())
         try:
             _sweep_one(row, swept, outside, repair)
-        except (RedisError, ValueError, ArithmeticError) as error:
+        except (*STORE_ERRORS, ValueError, ArithmeticError, LookupError) as error:
             swept.failed.append(row.promotion_id)
             telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
     telemetry.count("outbox_waiting", swept.waiting)
     return swept
+
+
+class _Away:
+    """A broker that is known to be away."""
+
+    def publish(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        """See EventPublisher."""
+        message = f"{len(events)} events wait: the broker did not answer in this sweep"
+        raise BrokerUnavailable(message)
 
 
 def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
@@ -70,7 +83,7 @@ def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
     """
     for _ in range(_ADVANCES_AT_ONCE):
         decision = decide(outside, "advance", promotion_id)
-        if not decision.reply.events:
+        if not decision.reply.events or not decision.published:
             break
     return decision
 

@@ -96,7 +96,7 @@ class Life(RuleBasedStateMachine):
             stock, Decimal("0.15"), opens_at, 9000, self.model.limit, self.model.hold_ms // 1000
         )
         fields = store_fields(offer, None)
-        answer = decide(self.outside, "edit", self.sale, *fields).outcome
+        answer = decide(self.outside, "edit", self.sale, secrets.token_hex(4), *fields).outcome
         assert answer == self.model.edit(stock, opens_at, 9000)
 
     @precondition(lambda self: self.model.now > 2000)
