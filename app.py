@@ -29,7 +29,7 @@ from chalicelib.commands.wake import wake_promotion
 from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
 from chalicelib.for_customers import grabbed, settled
-from chalicelib.for_operators import audited, changed, show_row, shown
+from chalicelib.for_operators import audited, changed, created, show_row, shown
 from chalicelib.items import find_item
 from chalicelib.outages import honestly
 from chalicelib.projections import active_promotions, batch, coupons, journal
@@ -95,7 +95,7 @@ def post_promotion() -> Answer:
     """Create a promotion."""
     offer = validation.offer_from(body(), clients.store_clock_ms())
     row, state = create_promotion(CreatePromotion(offer), outside())
-    return answers.ok(shown([row])[0].to_json(), 202 if state is None else 201)
+    return created(row, state)
 
 
 @route("/admin/promotions/{promotion_id}", "PUT")
@@ -214,7 +214,7 @@ def post_coupon() -> Answer:
 def post_payment(coupon_id: str) -> Answer:
     """Confirm the payment of a coupon."""
     command = validation.payment_from(coupon_id, body())
-    return settled(command.promotion_id, pay_coupon(command, outside()))
+    return settled(command, pay_coupon(command, outside()))
 
 
 @route("/command/coupons/{coupon_id}", "DELETE")
@@ -222,7 +222,7 @@ def delete_coupon(coupon_id: str) -> Answer:
     """Give an unpaid coupon back."""
     source = body() if request().raw_body else (request().query_params or {})
     command = validation.give_back_from(coupon_id, source)
-    return settled(command.promotion_id, give_back_coupon(command, outside()))
+    return settled(command, give_back_coupon(command, outside()))
 
 
 # --- schedules and timers -------------------------------------------------------------------

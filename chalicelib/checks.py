@@ -113,7 +113,7 @@ def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
         raise Fault(message) from None
     if not exact.is_finite() or not 0 < exact <= high:
         raise Fault(message)
-    exact = exact.normalize()
-    if -int(exact.as_tuple().exponent) > places:
+    rounded = exact.quantize(Decimal(1).scaleb(-places))
+    if rounded != exact:
         raise Fault(message)
-    return Decimal(f"{exact:f}")
+    return Decimal(f"{rounded.normalize():f}")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # call at a time, a local worker as many as it has threads.
 _ONE_RETRY = 1
 
+# In cluster mode an absent store is told by an exception that is none of redis-py's others.
+STORE_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+
 
 @cache
 def store() -> redis.Redis:

@@ -15,8 +15,9 @@ class InvalidSetting(ValueError):
 class Settings:
     """What differs between stages. Durations carry their unit in the name.
 
-    settle_s: after this long, nothing that began before is still running: the functions' time
-    limit.
+    watch_s: how long a promotion that is over is still looked after, in case the store goes back
+    to a time when it was not. settle_s: after this long, nothing that began before is still
+    running: the functions' time limit.
     """
 
     stage: str
@@ -29,6 +30,7 @@ class Settings:
     store_timeout_s: float
     broker_timeout_s: float
     settle_s: float
+    watch_s: float
     aws_endpoint_url: str | None
 
     def resource_name(self, name: str) -> str:
@@ -63,17 +65,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         store_timeout_s=_seconds(environ, "STORE_TIMEOUT_S", "0.5"),
         broker_timeout_s=_seconds(environ, "BROKER_TIMEOUT_S", "1"),
         settle_s=_seconds(environ, "SETTLE_S", "10"),
+        watch_s=_seconds(environ, "WATCH_S", "3600", most=7 * 24 * 3600),
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
     )
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: str) -> float:
+def _seconds(environ: Mapping[str, str], name: str, default: str, most: float = 60) -> float:
     text = environ.get(name, default)
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 < seconds <= 60:  # noqa: PLR2004 - a Lambda answers within a minute or never
-        message = f"{name} must be a number of seconds above 0 and up to 60, not {text!r}"
+    if not 0 < seconds <= most:
+        message = f"{name} must be a number of seconds above 0 and up to {most}, not {text!r}"
         raise InvalidSetting(message)
     return seconds

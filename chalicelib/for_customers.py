@@ -1,12 +1,13 @@
 """What a customer is answered where the store knows nothing: the tables have a word then."""
 
-from chalicelib import answers, clients
+from chalicelib import answers
 from chalicelib.answers import Answer
 from chalicelib.commands.grab import Grab, GrabCoupon
 from chalicelib.commands.missing import verdict_on
-from chalicelib.commands.pay import Settled
+from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.recover import ask_for_recovery
-from chalicelib.queries.coupons import coupon_of
+from chalicelib.queries.coupons import coupon_by_id, coupon_of
+from chalicelib.shapes import coupon_id
 from chalicelib.wiring import outside
 
 
@@ -14,7 +15,7 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
     """The answer of a grab; a winner of before is answered with the coupon the tables have."""
     if grab.outcome != "UNKNOWN":
         return answers.grabbed(grab)
-    verdict = verdict_on(command.promotion_id, clients.store())
+    verdict = verdict_on(command.promotion_id)
     if verdict == "UNKNOWN_PROMOTION":
         return answers.problem(verdict)
     if verdict == "RECOVERING":
@@ -23,8 +24,15 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
     return answers.ok(held.to_json()) if held else answers.problem(verdict)
 
 
-def settled(promotion_id: str, done: Settled) -> Answer:
-    """The coupon after a payment or a return; where the store knows nothing, the table's word."""
-    if done.outcome == "UNKNOWN":
-        return answers.problem(verdict_on(promotion_id, clients.store()))
-    return answers.settled(done)
+def settled(command: PayCoupon | GiveBackCoupon, done: Settled) -> Answer:
+    """The coupon after a payment or a return.
+
+    Where the store knows nothing, a repeat of what the tables have is answered with the coupon.
+    """
+    if done.outcome != "UNKNOWN":
+        return answers.settled(done)
+    held = coupon_by_id(command.customer_id, coupon_id(command.promotion_id, command.number))
+    wanted = "PAID" if isinstance(command, PayCoupon) else "RELEASED"
+    if held is not None and held.state == wanted:
+        return answers.ok(held.to_json())
+    return answers.problem(verdict_on(command.promotion_id))

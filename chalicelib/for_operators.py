@@ -13,6 +13,13 @@ from chalicelib.queries.promotions import projected_rows
 from chalicelib.shapes import Promotion
 
 
+def created(row: PromotionRow, state: str | None) -> Answer:
+    """201 with the promotion; 202 where the store was lost just now, and has it by the sweep."""
+    if state is None:
+        return answers.ok(_side_by_side(row, None, None).to_json(), 202)
+    return answers.ok(shown([row])[0].to_json(), 201)
+
+
 def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
     """Promotions as the operator sees them: table, store and read table side by side."""
     ids = [row.promotion_id for row in rows]
@@ -26,7 +33,7 @@ def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:
 def changed(promotion_id: str, outcome: str, *, cancelled: bool = False) -> Answer:
     """The promotion after a change; a refusal by its word, and by the table if unknown."""
     if outcome == "UNKNOWN":
-        outcome = verdict_on(promotion_id, clients.store())
+        outcome = verdict_on(promotion_id)
     if outcome in ("EDITED", "RESTOCKED", "REPEATED") or (cancelled and outcome == "CANCELLED"):
         return show_row(promotion_id)
     return answers.problem("ALREADY_STARTED" if outcome == "ON_SALE" else outcome)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
-from redis import RedisError
 
 from chalicelib import clients
+from chalicelib.clients import STORE_ERRORS
 from chalicelib.config import settings
 from chalicelib.queries.promotions import active_promotions
 
@@ -32,6 +32,6 @@ def _ask_broker() -> None:
 def _outcome(ask: Callable[[], object]) -> str:
     try:
         ask()
-    except (RedisError, BotoCoreError, ClientError, PynamoDBException) as error:
+    except (*STORE_ERRORS, BotoCoreError, ClientError, PynamoDBException) as error:
         return type(error).__name__
     return "ok"

@@ -20,7 +20,10 @@ _STORE_AWAY = (
     redis.exceptions.MasterDownError,
     redis.exceptions.TryAgainError,
     redis.exceptions.OutOfMemoryError,
+    redis.exceptions.RedisClusterException,
 )
+# The same, told by the first word of an answer that redis-py has no exception for.
+_AWAY_WORDS = ("NOREPLICAS", "MISCONF", "LOADING", "CLUSTERDOWN")
 
 
 def honestly(view: Callable[[], Answer]) -> Answer:
@@ -34,7 +37,8 @@ def honestly(view: Callable[[], Answer]) -> Answer:
     except _STORE_AWAY as error:
         return _outage("STORE_UNAVAILABLE", error)
     except redis.RedisError as error:
-        return _outage("STORE_ERROR", error)
+        away = str(error).startswith(_AWAY_WORDS)
+        return _outage("STORE_UNAVAILABLE" if away else "STORE_ERROR", error)
     except (BotoCoreError, ClientError) as error:
         return _outage("QUEUE_UNAVAILABLE", error)
     except PynamoDBException as error:

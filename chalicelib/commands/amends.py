@@ -36,6 +36,7 @@ def make_amends(
         reason: what had happened to the store.
         lost: how many versions nobody could find.
     """
+    changed = changed | folded.overruled
     told = [*_renumber(folded, changed), *_take_back(folded, changed)]
     settled = {(event.customer_id, event.number) for event in told}
     told += [folded.coupons[place] for place in sorted(changed - settled)]
@@ -82,12 +83,26 @@ def _take_back(folded: Folded, changed: set[Place]) -> Iterator[CouponEvent]:
         doubtful = (coupon.customer_id, coupon.number) in changed
         return (coupon.state != "PAID", doubtful, coupon.grabbed_at, coupon.number)
 
-    for coupon in sorted(folded.active, key=claim)[folded.stock :]:
+    for coupon in list(_without_a_unit(folded, sorted(folded.active, key=claim))):
         cls = RefundRecorded if coupon.state == "PAID" else CouponRevoked
         reason = "REVOKED" if coupon.state == "PAID" else "SOLD_TWICE"
         gone = _as(cls, coupon, reason)
         folded.coupons[coupon.customer_id, coupon.number] = gone
         yield gone
+
+
+def _without_a_unit(folded: Folded, claims: list[CouponEvent]) -> Iterator[CouponEvent]:
+    """Those whom the stock, or the limit per customer, leaves without."""
+    limit = folded.started.coupons_per_customer if folded.started else folded.stock
+    served: dict[str, int] = {}
+    left = folded.stock
+    for coupon in claims:
+        of_customer = served.get(coupon.customer_id, 0)
+        if of_customer == limit or left == 0:
+            yield coupon
+        else:
+            left -= 1
+            served[coupon.customer_id] = of_customer + 1
 
 
 def _as(cls: type[CouponRevoked | RefundRecorded], coupon: CouponEvent, reason: str) -> CouponEvent:

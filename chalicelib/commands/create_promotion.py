@@ -3,9 +3,8 @@
 import secrets
 from dataclasses import dataclass
 
-from redis import RedisError
-
 from chalicelib import telemetry
+from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.offer import Offer, price_for, store_fields
 from chalicelib.commands.promotions import PromotionRow
@@ -34,7 +33,7 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> tuple[Promot
     row.save(condition=PromotionRow.promotion_id.does_not_exist())
     try:
         return row, install_promotion(row, outside)
-    except RedisError as error:
+    except STORE_ERRORS as error:
         telemetry.count("install_failed", promotion=row.promotion_id, reason=str(error))
         return row, None
 

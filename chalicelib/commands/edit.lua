@@ -1,7 +1,8 @@
 -- Replace the offer of a promotion that has not started: the check and the write are one step.
 --
 -- KEYS, ARGV[1]  see promotion.lua
--- ARGV[2..]      flat list of the promotion's fields and their values
+-- ARGV[2]        key of this call, the same when it is sent again
+-- ARGV[3..]      flat list of the promotion's fields and their values
 -- Returns {outcome, detail, events, timer, now}; the detail is the promotion's state
 --   EDITED                         the offer is replaced; it starts now if that is due
 --   ON_SALE                        it has started: nothing was changed
@@ -14,11 +15,14 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
+if redis.call('HGET', KEYS[1], 'edited_by') == ARGV[2] then
+  return answer(promotion, now, 'EDITED', {'state', promotion.state})
+end
 if promotion.state ~= 'SCHEDULED' then
   return answer(promotion, now, promotion.closed_as or promotion.state)
 end
 redis.call('HDEL', KEYS[1], 'price', 'item_id', 'timer_at')
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('HSET', KEYS[1], 'edited_by', ARGV[2], unpack(ARGV, 3))
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 promotion = read_promotion()
 advance(promotion, now)

@@ -41,7 +41,8 @@ def edit_promotion(command: EditPromotion, outside: Outside) -> str:
             sweep makes the table follow otherwise.
     """
     fields = store_fields(command.offer, price_for(command.offer))
-    outcome = decide(outside, "edit", command.promotion_id, *fields).outcome
+    key = secrets.token_urlsafe(9)
+    outcome = decide(outside, "edit", command.promotion_id, key, *fields).outcome
     if outcome == "EDITED":
         copy_from_store(command.promotion_id, outside.store)
     return outcome

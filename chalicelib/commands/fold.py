@@ -27,7 +27,10 @@ _REFUND = {"HOLD_EXPIRED": "D", "COUPON_RELEASED": "E", "CANCELLED": "F", "REVOK
 
 @dataclass(slots=True)
 class Folded:
-    """A promotion as its events tell it: the newest event of each coupon, and how it stands."""
+    """A promotion as its events tell it: what counts of each coupon, and how it stands.
+
+    overruled: coupons whose newest event does not count, because money had moved before.
+    """
 
     started: PromotionStarted | None = None
     ended: PromotionEnded | None = None
@@ -36,6 +39,7 @@ class Folded:
     count: int = 0
     restocks: list[PromotionRestocked] = field(default_factory=list)
     coupons: dict[tuple[str, int], CouponEvent] = field(default_factory=dict)
+    overruled: set[tuple[str, int]] = field(default_factory=set)
 
     @property
     def generation(self) -> int:
@@ -82,7 +86,13 @@ def _fold_one(folded: Folded, event: Event) -> None:
     elif isinstance(event, PromotionEnded):
         folded.ended = event
     elif isinstance(event, CouponEvent):
-        folded.coupons[event.customer_id, event.number] = event
+        place = (event.customer_id, event.number)
+        there = folded.coupons.get(place)
+        if there is None or _outweighs(event, there):
+            folded.coupons[place] = event
+            folded.overruled.discard(place)
+        else:
+            folded.overruled.add(place)
 
 
 def missing_versions(events: Iterable[AnyEvent]) -> int:

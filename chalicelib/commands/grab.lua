@@ -16,11 +16,15 @@
 --   SOLD_OUT, FINISHED, CANCELLED  over: 1; nothing for anybody ever
 --   UNKNOWN        the store has no such promotion, or has lost a part of it
 
+-- How many coupons a customer may give back or let expire, and still grab: their record is read
+-- on each of their calls, and must not grow for ever.
+local RETURNS = 20
+
 local own = redis.call('HGET', KEYS[2], ARGV[2])
 if not own then
-  local closed_as = redis.call('HGET', KEYS[1], 'closed_as')
-  if closed_as then
-    return {closed_as, {'over', 1}, {}}
+  local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
+  if over[1] and not over[3] and not lost_customers(over[2]) then
+    return {over[1], {'over', 1}, {}}
   end
 end
 local promotion = read_promotion()
@@ -48,14 +52,11 @@ end
 if promotion.closed_as then
   return answer(promotion, now, promotion.closed_as, {'over', 1})
 end
-if active(coupons) >= promotion.limit then
+if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
   return answer(promotion, now, 'LIMIT_REACHED')
 end
 if promotion.available == 0 then
   return answer(promotion, now, 'SOLD_OUT')
-end
-if promotion.granted > 0 and redis.call('EXISTS', KEYS[2]) == 0 then
-  return {'UNKNOWN', {}, {}}
 end
 
 promotion.available = promotion.available - 1

@@ -49,14 +49,14 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
     closed_as = over.marked(command.promotion_id, command.customer_id)
     if closed_as is not None:
         return Grab(closed_as)
-    request = (command.promotion_id, command.customer_id)
-    if command.key and not requests.is_free_for(command.key, request, outside.store):
+    request = (command.customer_id, command.key or "", command.promotion_id, outside.store)
+    if command.key and not requests.is_free_for(*request):
         return Grab("IDEMPOTENCY_KEY_REUSED")
     key = command.key or secrets.token_urlsafe(9)
     decision = decide(outside, "grab", command.promotion_id, command.customer_id, key)
     reply = decision.reply
     if command.key and reply.outcome == "GRANTED":
-        requests.remember(command.key, request, outside.store)
+        requests.remember(*request)
     if "over" in reply.detail:
         over.mark(command.promotion_id, reply.outcome, outside.store)
     telemetry.count(

@@ -4,8 +4,6 @@ import time
 from collections import OrderedDict
 from typing import Literal, cast
 
-from redis import Redis
-
 from chalicelib.commands.promotions import find_promotion
 
 # Guessed ids must cost the table nothing; a new promotion's id is not known before it exists.
@@ -16,15 +14,14 @@ _never_heard_of: OrderedDict[str, float] = OrderedDict()
 Verdict = Literal["UNKNOWN_PROMOTION", "SOLD_OUT", "FINISHED", "CANCELLED", "RECOVERING"]
 
 
-def verdict_on(promotion_id: str, store: Redis) -> Verdict:
+def verdict_on(promotion_id: str) -> Verdict:
     """What has become of a promotion that the store has no state of.
 
-    RECOVERING: it should be live. UNKNOWN_PROMOTION: nobody created it; this answer is
-    remembered for five seconds in this process. Else: how it ended.
+    RECOVERING: somebody looks after it still, so it should be there. UNKNOWN_PROMOTION: nobody
+    created it; this answer is remembered for five seconds in this process. Else: how it ended.
 
     Raises:
         pynamodb.exceptions.GetError: the table can't be read.
-        redis.RedisError: the store's clock can't be read.
     """
     if _never_heard_of.get(promotion_id, 0.0) > time.monotonic():
         return "UNKNOWN_PROMOTION"
@@ -35,7 +32,6 @@ def verdict_on(promotion_id: str, store: Redis) -> Verdict:
         if len(_never_heard_of) > _REMEMBERED_IDS:
             _never_heard_of.popitem(last=False)
         return "UNKNOWN_PROMOTION"
-    if row.closed_as:
-        return cast("Verdict", row.closed_as)
-    seconds, _ = store.time()
-    return "FINISHED" if row.finish_time <= seconds * 1000 else "RECOVERING"
+    if row.live is not None:
+        return "RECOVERING"
+    return cast("Verdict", row.closed_as or "FINISHED")

@@ -6,21 +6,28 @@ Publish first, remove after: a crash in between repeats an event and never loses
 from collections.abc import Sequence
 from typing import cast
 
-from redis import Redis, RedisError
+from redis import Redis
 
 from chalicelib import events, telemetry
+from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands import scripts
 from chalicelib.events import AnyEvent
 from chalicelib.publisher import BATCH, BrokerUnavailable, EventPublisher
 
 
 def publish(
-    decided: Sequence[AnyEvent], promotion_id: str, store: Redis, publisher: EventPublisher
+    decided: Sequence[AnyEvent],
+    promotion_id: str,
+    store: Redis,
+    publisher: EventPublisher,
+    *,
+    trimmed_later: bool = True,
 ) -> bool:
     """Hand `decided` to the broker, and take out of the outbox what it has acknowledged.
 
     Returns whether the broker has all of them. Whatever it does not have waits in the outbox
-    for the relay, so neither a broker nor a store that is away raises here.
+    for the relay, so neither a broker nor a store that is away raises here. A store that can't
+    be trimmed repeats events, no more, unless `trimmed_later` is off: then it counts as a failure.
     """
     for start in range(0, len(decided), BATCH):
         batch = decided[start : start + BATCH]
@@ -29,9 +36,11 @@ def publish(
         except BrokerUnavailable as error:
             telemetry.count("publish_failed", promotion=promotion_id, reason=str(error))
             return False
-        _remove(published, promotion_id, store)
+        removed = _remove(published, promotion_id, store)
         if len(published) < len(batch):
             telemetry.count("publish_failed", promotion=promotion_id, reason="refused in part")
+            return False
+        if not removed and not trimmed_later:
             return False
     return True
 
@@ -44,16 +53,18 @@ def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) 
     outbox = scripts.key(promotion_id, "outbox")
     while entries := cast("list[tuple[str, dict[str, str]]]", store.xrange(outbox, count=BATCH)):
         waiting = [events.from_mapping(fields) for _, fields in entries]
-        if not publish(waiting, promotion_id, store, publisher):
+        if not publish(waiting, promotion_id, store, publisher, trimmed_later=False):
             break
     return int(store.xlen(outbox))
 
 
-def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> None:
+def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> bool:
     if not published:
-        return
+        return True
     try:
         store.xdel(scripts.key(promotion_id, "outbox"), *(f"{e.version}-0" for e in published))
-    except RedisError as error:
+    except STORE_ERRORS as error:
         # They stay in the outbox and are published once more: a repeat, not a loss.
         telemetry.count("outbox_not_trimmed", promotion=promotion_id, reason=str(error))
+        return False
+    return True

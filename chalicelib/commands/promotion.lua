@@ -8,8 +8,10 @@
 --                             opens_at and closes_at (ms), stock, available, sold, granted,
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
---                             revision (counts edits), restock:<key> (restocks done),
---                             closed_as SOLD_OUT | FINISHED | CANCELLED (once it is over),
+--                             revision (counts edits), edited_by (key of the last edit),
+--                             restock:<key> (how many a restock that is done has added),
+--                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
+--                             once it is over,
 --                             recovering (fenced: nobody but the recovery may touch it)
 -- KEYS[2]  customers  hash    customer -> their coupons, see `write_coupon`
 -- KEYS[3]  outbox     stream  events decided and not yet published, id = "<version>-0"
@@ -23,11 +25,16 @@ local TIMER_REACH_MS = 900000
 -- When a call has left overdue holds behind, a timer goes on with them after this pause.
 local BACKLOG_AGAIN_MS = 1000
 
+-- True when somebody was granted a coupon and nobody is known to have one: a part was evicted.
+local function lost_customers(granted)
+  return granted and granted ~= '0' and redis.call('EXISTS', KEYS[2]) == 0
+end
+
 local function read_promotion()
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
     'hold_ms', 'timer_at', 'recovering')
-  if not f[1] or f[15] then
+  if not f[1] or f[15] or lost_customers(f[9]) then
     return nil
   end
   return {
@@ -167,6 +174,7 @@ end
 local function close(promotion, now, type, closed_as)
   promotion.state = type == 'PromotionCancelled' and 'CANCELLED' or 'FINISHED'
   promotion.closed_as = closed_as
+  promotion.closed_at = now
   record(promotion, type, now, {'reason', closed_as})
 end
 
@@ -254,12 +262,19 @@ local function timer_to_arm(promotion, now)
   return due
 end
 
+-- The events come first: should the outbox refuse them, nothing else has been changed.
 local function write(promotion)
+  for _, event in ipairs(promotion.events) do
+    redis.call('XADD', KEYS[3], string.format('%d-0', event[6]), unpack(event))
+  end
   redis.call('HSET', KEYS[1], 'state', promotion.state, 'version', promotion.version,
     'stock', promotion.stock, 'available', promotion.available, 'sold', promotion.sold,
     'granted', promotion.granted)
   if promotion.closed_as then
     redis.call('HSET', KEYS[1], 'closed_as', promotion.closed_as)
+  end
+  if promotion.closed_at then
+    redis.call('HSET', KEYS[1], 'closed_at', promotion.closed_at)
   end
   for customer in pairs(promotion.changed) do
     local entries = {}
@@ -273,9 +288,6 @@ local function write(promotion)
   end
   for member in pairs(promotion.unhold) do
     redis.call('ZREM', KEYS[4], member)
-  end
-  for _, event in ipairs(promotion.events) do
-    redis.call('XADD', KEYS[3], string.format('%d-0', event[6]), unpack(event))
   end
 end
 

@@ -149,6 +149,17 @@ def copy_from_store(promotion_id: str, store: Redis) -> None:
             raise
 
 
+def look_after_again(promotion_id: str) -> None:
+    """Have the sweep look at a promotion, also one that it had let go of: an event of it waits.
+
+    Raises:
+        pynamodb.exceptions.UpdateError: the table can't be written.
+    """
+    PromotionRow(promotion_id).update(
+        actions=[PromotionRow.live.set(LIVE)], condition=PromotionRow.promotion_id.exists()
+    )
+
+
 def note_end(promotion_id: str, closed_as: str) -> None:
     """Note how a promotion ended.
 

@@ -204,6 +204,7 @@ def _promotion_fields(row: PromotionRow, folded: Folded) -> dict[str, str | int]
     }
     if closed_as is not None:
         named["closed_as"] = closed_as
+        named["closed_at"] = folded.ended.at if folded.ended else 0
     for restock in folded.restocks:
         named[f"restock:{restock.request_key}"] = restock.added
     return {str(name): value for name, value in named.items()}

@@ -5,37 +5,30 @@ can't see is a key that comes back for another promotion, in another slot of the
 winners are remembered: a million losers cost no memory.
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
-
-from redis import Redis, RedisError
+from redis import Redis
 
 from chalicelib import telemetry
+from chalicelib.clients import STORE_ERRORS
 
 REMEMBERED_S = 24 * 3600
 
 
-def is_free_for(key: str, request: Sequence[str], store: Redis) -> bool:
-    """False when `key` has won a coupon by another request within the last day.
+def is_free_for(customer_id: str, key: str, promotion_id: str, store: Redis) -> bool:
+    """False when the customer's `key` has won a coupon of another promotion within the last day.
 
     Raises:
         redis.RedisError: the store is away.
     """
-    return store.get(_name(key)) in (None, _fingerprint(request))
+    return store.get(_name(customer_id, key)) in (None, promotion_id)
 
 
-def remember(key: str, request: Sequence[str], store: Redis) -> None:
-    """Note what `key` was used for. The coupon is won already, so a store away is only counted."""
+def remember(customer_id: str, key: str, promotion_id: str, store: Redis) -> None:
+    """Note what the customer's `key` has won; it is won already, so an outage is only counted."""
     try:
-        store.set(_name(key), _fingerprint(request), ex=REMEMBERED_S, nx=True)
-    except RedisError as error:
+        store.set(_name(customer_id, key), promotion_id, ex=REMEMBERED_S, nx=True)
+    except STORE_ERRORS as error:
         telemetry.count("request_not_remembered", reason=str(error))
 
 
-def _name(key: str) -> str:
-    return f"seckill:request:{key}"
-
-
-def _fingerprint(request: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(list(request)).encode()).hexdigest()[:32]
+def _name(customer_id: str, key: str) -> str:
+    return f"seckill:request:{customer_id}:{key}"

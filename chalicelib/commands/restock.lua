@@ -6,6 +6,7 @@
 -- ARGV[4]        the most units a promotion may have
 -- Returns {outcome, {}, events, timer, now}
 --   RESTOCKED, REPEATED           they are there
+--   IDEMPOTENCY_KEY_REUSED        the key was used for another number
 --   TOO_MANY                      it would have more than a promotion may
 --   SOLD_OUT, FINISHED, CANCELLED it is over
 --   UNKNOWN                       the store has no such promotion
@@ -17,8 +18,9 @@ end
 local now = now_ms()
 advance(promotion, now)
 local done = 'restock:' .. ARGV[3]
-if redis.call('HEXISTS', KEYS[1], done) == 1 then
-  return answer(promotion, now, 'REPEATED')
+local added = redis.call('HGET', KEYS[1], done)
+if added then
+  return answer(promotion, now, added == ARGV[2] and 'REPEATED' or 'IDEMPOTENCY_KEY_REUSED')
 end
 if promotion.closed_as then
   return answer(promotion, now, promotion.closed_as)

@@ -6,12 +6,12 @@ the keys of promotions that are over expire. It decides nothing that a grab woul
 so a late or a doubled sweep changes nothing.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from redis import RedisError
-
 from chalicelib import telemetry
+from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.decision import Decision, Outside, decide
 from chalicelib.commands.promotions import (
@@ -21,6 +21,9 @@ from chalicelib.commands.promotions import (
     live_promotions,
 )
 from chalicelib.commands.recover import Repair, recover_promotion
+from chalicelib.config import settings
+from chalicelib.events import AnyEvent
+from chalicelib.publisher import BrokerUnavailable
 
 # A winner's repeat is answered by the store for a week after the end; later, by the read side.
 KEPT_AFTER_END_S = 7 * 24 * 3600
@@ -52,13 +55,24 @@ def sweep(outside: Outside, repair: Repair) -> Swept:
     swept = Swept()
     for row in live_promotions():
         swept.promotions += 1
+        if swept.waiting:  # the broker is away: nobody else waits for it to time out
+            outside = replace(outside, publisher=_Away())
         try:
             _sweep_one(row, swept, outside, repair)
-        except (RedisError, ValueError, ArithmeticError) as error:
+        except (*STORE_ERRORS, ValueError, ArithmeticError, LookupError) as error:
             swept.failed.append(row.promotion_id)
             telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
     telemetry.count("outbox_waiting", swept.waiting)
     return swept
+
+
+class _Away:
+    """A broker that is known to be away."""
+
+    def publish(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        """See EventPublisher."""
+        message = f"{len(events)} events wait: the broker did not answer in this sweep"
+        raise BrokerUnavailable(message)
 
 
 def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
@@ -69,7 +83,7 @@ def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
     """
     for _ in range(_ADVANCES_AT_ONCE):
         decision = decide(outside, "advance", promotion_id)
-        if not decision.reply.events:
+        if not decision.reply.events or not decision.published:
             break
     return decision
 
@@ -86,6 +100,7 @@ def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair
     swept.waiting += waiting
     if outcome in _OPEN or waiting:
         return
-    if scripts.run(outside.store, "retire", promotion_id, KEPT_AFTER_END_S).outcome == "RETIRED":
+    retire = ("retire", promotion_id, KEPT_AFTER_END_S, round(settings().watch_s * 1000))
+    if scripts.run(outside.store, *retire).outcome == "RETIRED":
         close_promotion(promotion_id, outcome)
         swept.closed += 1

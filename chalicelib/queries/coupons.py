@@ -28,11 +28,23 @@ def coupons_of(customer_id: str, after: str | None, limit: int) -> Page:
 
 
 def coupon_of(customer_id: str, promotion_id: str) -> Coupon | None:
-    """The customer's first coupon of one promotion, if the tables have it."""
+    """The customer's coupon of one promotion that has a unit, if the tables have one."""
     rows = CouponRow.query(
-        customer_id, CouponRow.coupon.startswith(f"{promotion_id}-"), limit=1, consistent_read=True
+        customer_id,
+        CouponRow.coupon.startswith(f"{promotion_id}-"),
+        filter_condition=CouponRow.state.is_in("GRABBED", "PAID"),
+        limit=1,
+        consistent_read=True,
     )
     return next((row.to_coupon() for row in rows), None)
+
+
+def coupon_by_id(customer_id: str, coupon_id: str) -> Coupon | None:
+    """The customer's coupon of this id, if the tables have it."""
+    try:
+        return CouponRow.get(customer_id, coupon_id, consistent_read=True).to_coupon()
+    except CouponRow.DoesNotExist:
+        return None
 
 
 def coupons_of_promotion(

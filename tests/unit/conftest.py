@@ -45,6 +45,7 @@ end
 def _settings(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", store_url)
     monkeypatch.setenv("SETTLE_S", "0.0001")
+    monkeypatch.setenv("WATCH_S", "0.0001")
     for function in (config.settings, clients.store, publishing.publisher):
         function.cache_clear()
     yield

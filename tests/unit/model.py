@@ -77,7 +77,7 @@ class Model:
             return "NOT_STARTED", 0
         if self.closed_as:
             return self.closed_as, 0
-        if sum(c.active for c in own) >= self.limit:
+        if sum(c.active for c in own) >= self.limit or len(own) >= self.limit + 20:
             return "LIMIT_REACHED", 0
         if self.available == 0:
             return "SOLD_OUT", 0

@@ -307,9 +307,9 @@ def test_a_key_that_comes_back_for_another_request_is_refused(
 ) -> None:
     one, other = (promotion(coupons_per_customer=limit) for _ in range(2))
     assert grab_coupon(GrabCoupon(one, "alice", f"key-of-{one}"), outside).outcome == "GRANTED"
-    for sale, customer in ((other, "alice"), (one, "bob")):
-        answer = grab_coupon(GrabCoupon(sale, customer, f"key-of-{one}"), outside)
-        assert answer.outcome == "IDEMPOTENCY_KEY_REUSED"
+    answer = grab_coupon(GrabCoupon(other, "alice", f"key-of-{one}"), outside)
+    assert answer.outcome == "IDEMPOTENCY_KEY_REUSED"
+    assert grab_coupon(GrabCoupon(other, "bob", f"key-of-{one}"), outside).outcome == "GRANTED"
     assert grab_coupon(GrabCoupon(one, "alice", f"key-of-{one}"), outside).outcome == "REPEATED"
 
 

@@ -118,6 +118,7 @@ def test_a_start_that_is_half_written_is_not_shown_half(
     with suppress(ConnectionResetError):
         active_promotions.on_event(start)
     assert [p.promotion_id for p in on_sale()] == ([start.promotion_id] if writes == 3 else [])
+    assert (active_promotion(start.promotion_id) is not None) == (writes == 3)
 
 
 def test_counts_that_come_before_the_start_show_nothing_until_it_comes(

@@ -1,5 +1,6 @@
 """The admin's part of a promotion's life: edit, restock, cancel, items, what the operator sees."""
 
+import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +110,7 @@ def test_edits_that_race_the_start_are_in_force_or_refused(
             stock,
         ]
         fields += ["available", stock, "discount", "0.15", "coupons_per_customer", 1, "hold_ms", 0]
-        decision = decide(outside, "edit", sale, *fields)
+        decision = decide(outside, "edit", sale, secrets.token_hex(4), *fields)
         return stock, decision.outcome, decision.reply.now
 
     with ThreadPoolExecutor(8) as pool:
@@ -134,7 +135,7 @@ def test_the_sweep_makes_the_table_follow_an_edit_that_did_not_reach_it(
     sale = create(http, offer)
     fields = ["opens_at", offer["publishTime"], "closes_at", offer["finishTime"], "stock", 9]
     fields += ["available", 9, "discount", "0.3", "coupons_per_customer", 1, "hold_ms", 0]
-    assert decide(outside, "edit", sale, *fields).outcome == "EDITED"
+    assert decide(outside, "edit", sale, secrets.token_hex(4), *fields).outcome == "EDITED"
     assert PromotionRow.get(sale).number_of_coupons == 5
     sweep(outside, repair)
     row = PromotionRow.get(sale)
