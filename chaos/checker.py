@@ -45,7 +45,13 @@ def check(evidence: Mapping[str, Any]) -> Findings:
     by_promotion: dict[str, list[Event]] = defaultdict(list)
     for event in evidence["journal"]:
         by_promotion[event["promotionId"]].append(event)
-    sales = {name: fold(name, events, findings) for name, events in by_promotion.items()}
+    conflicts: dict[str, list[Event]] = defaultdict(list)
+    for event in evidence["conflicts"]:
+        conflicts[event["promotionId"]].append(event)
+    sales = {
+        name: fold(name, events, findings, conflicts.get(name, ()))
+        for name, events in by_promotion.items()
+    }
     check_promises(evidence["history"], sales, evidence["now"], findings)
     _check_conflicts(evidence["conflicts"], by_promotion, sales, findings)
     _check_coupons(evidence["coupons"], sales, findings)

@@ -25,6 +25,8 @@ LONGEST_PAUSE_S = 1.5
 GIVE_UP = 0.08
 SERVER_ERROR = 500
 OK = 300
+# The code of a request that nobody can have seen, because no server listened.
+NOT_SENT = "NOT_SENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,30 @@ class Client:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         return answer
 
+    def _connect(self) -> http.client.HTTPConnection:
+        """To any server that listens, as a load balancer would."""
+        hosts = self._rng.sample(self._hosts, len(self._hosts))
+        for position, host in enumerate(hosts, start=1):
+            connection = http.client.HTTPConnection(host, timeout=TIMEOUT_S)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                connection.close()
+                if position == len(hosts):
+                    raise
+            else:
+                break
+        return connection
+
     def _exchange(self, command: Command) -> tuple[int, Mapping[str, Any], str]:
         headers = {"Content-Type": "application/json"}
         if command.key:
             headers["Idempotency-Key"] = command.key
         body = None if command.body is None else json.dumps(command.body)
-        connection = http.client.HTTPConnection(self._rng.choice(self._hosts), timeout=TIMEOUT_S)
+        try:
+            connection = self._connect()
+        except OSError as error:
+            return 0, {}, NOT_SENT if isinstance(error, ConnectionRefusedError) else str(error)
         try:
             connection.request(command.method, command.path, body, headers)
             response = connection.getresponse()

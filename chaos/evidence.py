@@ -23,8 +23,8 @@ _DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible
            "ApproximateNumberOfMessagesDelayed")  # fmt: skip
 _OUTBOX = re.compile(r"seckill:\{(.+)\}:outbox")
 # As the store writes a coupon: "number version at state ...", the last by one letter.
-_LETTERS = {"G": "GRABBED", "P": "PAID", "R": "RELEASED", "B": "RELEASED", "X": "REVOKED",
-            "D": "REFUND_DUE", "E": "REFUND_DUE", "F": "REFUND_DUE"}  # fmt: skip
+_LETTERS = {"G": "GRABBED", "P": "PAID", "R": "RELEASED", "B": "RELEASED", "V": "REVOKED",
+            "W": "REFUND_DUE", "D": "REFUND_DUE", "E": "REFUND_DUE", "F": "REFUND_DUE"}  # fmt: skip
 
 
 class Witness:

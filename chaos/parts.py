@@ -23,7 +23,7 @@ from localstack.cloud import (
     store_answers,
     valkey_command,
 )
-from localstack.processes import Child, free_port, wait_until
+from localstack.processes import Child, free_port, stop_all, wait_until
 
 STAGE = "local"
 # A failed message comes again after seconds; poison must be in its DLQ before we lose patience,
@@ -137,9 +137,7 @@ def parts(folder: Path, publisher: str, seed: int) -> Iterator[Parts]:
         _start_ours(all_parts)
         yield all_parts
     finally:
-        for child in reversed(all_parts.running.values()):
-            child.stop()
-        aws.stop()
+        stop_all([*reversed(all_parts.running.values()), aws])
 
 
 def _environ(publisher: str) -> dict[str, str]:
@@ -147,6 +145,9 @@ def _environ(publisher: str) -> dict[str, str]:
         **os.environ,
         "STAGE": STAGE,
         "PUBLISHER": publisher,
+        # Below a client's patience; and no request of ours runs longer than a store settles.
+        "BROKER_TIMEOUT_S": "0.5",
+        "SETTLE_S": "4",
         "AWS_DEFAULT_REGION": provision.REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

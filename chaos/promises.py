@@ -23,9 +23,8 @@ _REFUSALS = {
     "grab": {(409, "SOLD_OUT"), (409, "LIMIT_REACHED"), (403, "NOT_STARTED"), (410, "FINISHED"),
              (410, "CANCELLED")},
     "pay": {(409, "HOLD_EXPIRED"), (409, "COUPON_RELEASED"), (409, "REVOKED"),
-            (409, "COUPON_REVOKED"), (410, "CANCELLED"), (404, "UNKNOWN_COUPON")},
-    "give_back": {(409, "ALREADY_PAID"), (409, "REFUND_DUE"), (409, "REVOKED"),
-                  (409, "COUPON_REVOKED"), (404, "UNKNOWN_COUPON")},
+            (410, "CANCELLED"), (404, "UNKNOWN_COUPON")},
+    "give_back": {(409, "ALREADY_PAID"), (409, "REFUND_DUE"), (409, "REVOKED"), (404, "UNKNOWN_COUPON")},
 }  # fmt: skip
 
 
@@ -60,7 +59,8 @@ def check_promises(
 
 def unanswered(line: Line) -> bool:
     """True when nobody can tell from the answer whether the request was done."""
-    return line["status"] == 0 or line["status"] >= SERVER_ERROR
+    lost = line["status"] == 0 and line["code"] != "NOT_SENT"
+    return lost or line["status"] >= SERVER_ERROR
 
 
 def _name(line: Line) -> str:
@@ -70,7 +70,8 @@ def _name(line: Line) -> str:
 
 def _check_answer(line: Line, findings: Findings) -> None:
     status = line["status"]
-    if status in (0, UNAVAILABLE, *GOOD) or (status, line["code"]) in _REFUSALS[line["what"]]:
+    late = line["what"] == "create" and line["closes_at"] <= line["ended"]  # over by its own words
+    if late or status in (0, UNAVAILABLE, *GOOD) or (status, line["code"]) in _REFUSALS[line["what"]]:
         return
     findings.add("answers: one that nobody should hear", _name(line))
 
@@ -127,7 +128,8 @@ def _check_refusals(grabs: Iterable[Line], sale: Folded, findings: Findings) -> 
         code = line["code"]
         false = (
             (code == "NOT_STARTED" and line["started"] > sale.started["opensAt"] + TOLERANCE_MS)
-            or (code in ("FINISHED", "CANCELLED")
+            or (code == "FINISHED" and line["ended"] < sale.started["closesAt"] - TOLERANCE_MS)
+            or (code == "CANCELLED"
                 and (not ended or line["ended"] < ended["at"] - TOLERANCE_MS))
             or (code == "LIMIT_REACHED"
                 and had[line["customer"]] < sale.started["couponsPerCustomer"])
@@ -152,9 +154,15 @@ def _check_asked_for(grabs: Iterable[Line], sale: Folded, findings: Findings) ->
             started = open_[customer].get(request, line["started"])
             open_[customer][request] = min(started, line["started"])
     untold: dict[str, list[int]] = defaultdict(list)
+    renumbered = {
+        (customer, event["grabbedAt"])
+        for (customer, _), event in sale.coupons.items()
+        if event.get("reason") == "RENUMBERED"
+    }
     for (customer, number), event in sale.coupons.items():
-        if (customer, number) not in told:
-            untold[customer].append(event["grabbedAt"])
+        at = event["grabbedAt"]
+        if (customer, number) not in told and (customer, at) not in renumbered:
+            untold[customer].append(at)
     for customer, times in untold.items():
         starts = sorted(
             started
@@ -169,7 +177,7 @@ def _check_asked_for(grabs: Iterable[Line], sale: Folded, findings: Findings) ->
 
 def _last_answers(lines: Iterable[Line]) -> dict[CouponKey, Line]:
     """Of each coupon the last answer that says something."""
-    said = [line for line in lines if not unanswered(line)]
+    said = [line for line in lines if line["status"] and not unanswered(line)]
     said.sort(key=lambda line: float(line["ended"]))
     return {(line["customer"], line["number"]): line for line in said}
 

@@ -79,7 +79,7 @@ class Shop:
             item = Command("item", "POST", "/admin/items", {"name": "A lamp", "listPrice": "19.99"})
             self._item = self._client.send(item).body.get("itemId")
         for kind in KINDS:
-            self._open(kind, begin)
+            self._open(kind, time.time())
         if begin + WAVE_S < self._until - LAST_WAVE_S:
             self._at(begin + WAVE_S, self._wave)
 
