@@ -72,10 +72,12 @@ def _check_conflicts(
     sales: Mapping[str, Folded],
     findings: Findings,
 ) -> None:
-    """Each is an event that the journal has no room for, and nobody in it is left without a word."""
+    """Each is an event that the journal has no room for; nobody in it is left without a word."""
     for event in conflicts:
         name = f"{event['type']} of {event['promotionId']} version {event['version']}"
-        kept = [e for e in journal.get(event["promotionId"], ()) if e["version"] == event["version"]]
+        kept = [
+            e for e in journal.get(event["promotionId"], ()) if e["version"] == event["version"]
+        ]
         if not kept or event in kept:
             findings.add("conflicts: no conflict", name)
             continue
@@ -107,8 +109,8 @@ def _check_coupons(rows: Iterable[Row], sales: Mapping[str, Folded], findings: F
         wanted = {name: event.get(name) for name in _COUPON} | {"state": state_of(event)}
         for name, value in wanted.items():
             if row.get(name) != value:
-                findings.add("coupons table: differs from the journal",
-                             f"{' '.join(key)} {name} {row.get(name)} instead of {value}")  # fmt: skip
+                told = f"{' '.join(key)} {name} {row.get(name)} instead of {value}"
+                findings.add("coupons table: differs from the journal", told)
 
 
 def _check_active(rows: Iterable[Row], sales: Mapping[str, Folded], findings: Findings) -> None:
@@ -126,8 +128,8 @@ def _check_active(rows: Iterable[Row], sales: Mapping[str, Folded], findings: Fi
             wanted |= {count: sale.newest[count] for count in _COUNTS}
         for field, value in wanted.items():
             if row.get(field) != value:
-                findings.add("active promotions table: differs from the journal",
-                             f"{name} {field} {row.get(field)} instead of {value}")  # fmt: skip
+                told = f"{name} {field} {row.get(field)} instead of {value}"
+                findings.add("active promotions table: differs from the journal", told)
 
 
 def _check_store(store: Mapping[str, Row], sales: Mapping[str, Folded], findings: Findings) -> None:
@@ -135,36 +137,35 @@ def _check_store(store: Mapping[str, Row], sales: Mapping[str, Folded], findings
     for name, counts in store.items():
         if counts["waiting"]:
             findings.add("store: events left in an outbox", f"{counts['waiting']} of {name}")
-        sale = sales.get(name)
-        if sale is None:
-            if counts["version"]:
-                findings.add("store: a promotion that the journal does not have", name)
-            continue
-        newest = sale.newest or {}
-        for count in ("version", "stock", "available", "sold"):
-            if counts[count] != newest[count]:
-                findings.add("store: differs from the journal",
-                             f"{name} {count} {counts[count]} instead of {newest[count]}")  # fmt: skip
-        state = _END_STATES[sale.ended["type"]] if sale.ended else "ON_SALE"
-        if counts["state"] != state:
-            findings.add("store: differs from the journal",
-                         f"{name} state {counts['state']} instead of {state}")  # fmt: skip
-        owned: Mapping[str, str] | None = counts.get("coupons")
-        if owned is not None:
-            _check_owned(name, owned, sale, findings)
+        if name in sales:
+            _check_standing(counts, sales[name], findings)
+        elif counts["version"]:
+            findings.add("store: a promotion that the journal does not have", name)
     for name, sale in sales.items():
         if name not in store and not sale.ended:
             findings.add("store: a promotion on sale is missing", name)
 
 
-def _check_owned(
-    name: str, owned: Mapping[str, str], sale: Folded, findings: Findings
-) -> None:
-    wanted = {f"{number} {customer}": state_of(event) for (customer, number), event in sale.coupons.items()}
+def _check_standing(counts: Row, sale: Folded, findings: Findings) -> None:
+    """One promotion in the store: its newest event's counts, its state, its coupons."""
+    newest = sale.newest or {}
+    wanted = {count: newest[count] for count in ("version", "stock", "available", "sold")}
+    wanted["state"] = _END_STATES[sale.ended["type"]] if sale.ended else "ON_SALE"
+    for field, value in wanted.items():
+        if counts[field] != value:
+            told = f"{sale.promotion_id} {field} {counts[field]} instead of {value}"
+            findings.add("store: differs from the journal", told)
+    if counts.get("coupons") is not None:
+        _check_owned(counts["coupons"], sale, findings)
+
+
+def _check_owned(owned: Mapping[str, str], sale: Folded, findings: Findings) -> None:
+    wanted = {f"{number} {name}": state_of(e) for (name, number), e in sale.coupons.items()}
     for key in sorted(owned.keys() | {k for k, state in wanted.items() if state != "REVOKED"}):
         if owned.get(key) != wanted.get(key):
             findings.add("store: a coupon differs from the journal",
-                         f"{name} {key} {owned.get(key)} instead of {wanted.get(key)}")  # fmt: skip
+                         f"{sale.promotion_id} {key} {owned.get(key)} instead of"
+                         f" {wanted.get(key)}")  # fmt: skip
 
 
 def _check_dead(

@@ -18,9 +18,14 @@ from localstack.provision import session
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeFilterType
 
-_DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible",
-           "ApproximateNumberOfMessagesDelayed")  # fmt: skip
+_DEPTHS: list["QueueAttributeFilterType"] = [
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+]
+_COUNTS = ("version", "stock", "available", "sold")
 _OUTBOX = re.compile(r"seckill:\{(.+)\}:outbox")
 # As the store writes a coupon: "number version at state ...", the last by one letter.
 _LETTERS = {"G": "GRABBED", "P": "PAID", "R": "RELEASED", "B": "RELEASED", "V": "REVOKED",
@@ -75,8 +80,7 @@ class Witness:
                 customers: Any = store.hgetall(key.replace(":promotion", ":customers"))
                 found[name] = {
                     "state": stored["state"],
-                    **{count: int(stored[count]) for count in ("version", "stock", "available",
-                                                               "sold")},  # fmt: skip
+                    **{count: int(stored[count]) for count in _COUNTS},
                     "waiting": 0,
                     "coupons": dict(_owned(customers)),
                 }
@@ -84,8 +88,7 @@ class Witness:
                 match = _OUTBOX.fullmatch(key)
                 length = int(store.xlen(key))
                 if match and length:
-                    nothing = {"state": "UNKNOWN", "version": 0, "stock": 0, "available": 0,
-                               "sold": 0}  # fmt: skip
+                    nothing = {"state": "UNKNOWN", **dict.fromkeys(_COUNTS, 0)}
                     found.setdefault(match[1], nothing)["waiting"] = length
         return found
 
@@ -116,10 +119,9 @@ class Witness:
         }
 
     def _depth(self, name: str) -> int:
-        answer = self._sqs.get_queue_attributes(
-            QueueUrl=self.queues[name], AttributeNames=list(_DEPTHS)
-        )
-        return sum(int(answer["Attributes"].get(depth, 0)) for depth in _DEPTHS)
+        answer = self._sqs.get_queue_attributes(QueueUrl=self.queues[name], AttributeNames=_DEPTHS)
+        told: dict[str, str] = dict(answer["Attributes"].items())
+        return sum(int(told.get(depth, 0)) for depth in _DEPTHS)
 
     def _dead(self, name: str) -> list[str]:
         bodies = []

@@ -158,8 +158,8 @@ def _end_amends(folded: Folded, findings: Findings) -> None:
     if amends is None:
         return
     if _counts(amends) != _expected(folded):
-        findings.add("journal: a recovery whose counts its coupons do not have",
-                     f"{_counts(amends)} instead of {_expected(folded)}, {_name(amends)}")  # fmt: skip
+        told = f"{_counts(amends)} instead of {_expected(folded)}, {_name(amends)}"
+        findings.add("journal: a recovery whose counts its coupons do not have", told)
     for customer, active in folded.active.items():
         if active > _limit(folded):
             findings.add("journal: a customer over the limit after a recovery",
@@ -180,6 +180,7 @@ def _expected(folded: Folded) -> tuple[int, int, int, int]:
 
 
 def _change(folded: Folded, event: Event, findings: Findings) -> None:
+    """Fold an event of the promotion itself."""
     type_ = event["type"]
     if type_ == "PromotionStarted":
         if folded.started is None:
@@ -188,19 +189,21 @@ def _change(folded: Folded, event: Event, findings: Findings) -> None:
         if event["at"] < event["opensAt"]:
             findings.add("journal: started before its time", _name(event))
     elif type_ == "PromotionRestocked":
+        _check_open(folded, "restocked", event, findings)
         folded.stock += event["added"]
         folded.restocks.append(event["added"])
-        if folded.ended and not folded.unsure:
-            findings.add("journal: restocked after its end", _name(event))
     elif type_ in ENDS:
-        if folded.ended and not folded.unsure:
-            findings.add("journal: ended twice", _name(event))
+        _check_open(folded, "ended", event, findings)
         folded.ended = event
-    elif type_ == "PromotionRecovered":
-        if folded.started is None:  # it was lost with the store, before the journal had it
-            folded.stock = event["stock"]
-    elif type_ != "PromotionAudited":
+    elif type_ == "PromotionRecovered" and folded.started is None:
+        folded.stock = event["stock"]  # its start was lost with the store
+    elif type_ not in ("PromotionRecovered", "PromotionAudited"):
         findings.add("journal: a type nobody knows", f"{type_} of {_name(event)}")
+
+
+def _check_open(folded: Folded, what: str, event: Event, findings: Findings) -> None:
+    if folded.ended and not folded.unsure:
+        findings.add(f"journal: {what} after the end", _name(event))
 
 
 def _move(folded: Folded, event: Event, findings: Findings) -> None:
@@ -223,8 +226,7 @@ def _move(folded: Folded, event: Event, findings: Findings) -> None:
 
 
 def _check_grab(folded: Folded, event: Event, findings: Findings) -> None:
-    if folded.ended:
-        findings.add("journal: grabbed after the end", _name(event))
+    _check_open(folded, "grabbed", event, findings)
     started = folded.started
     if started and not started["opensAt"] <= event["grabbedAt"] < started["closesAt"]:
         findings.add("journal: grabbed outside of the window", _name(event))

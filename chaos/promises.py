@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chaos.findings import Findings
-from chaos.fold import CouponKey, Folded
+from chaos.fold import CouponKey, Folded, state_of
 
 Line = Mapping[str, Any]
 
@@ -13,19 +13,35 @@ Line = Mapping[str, Any]
 TOLERANCE_MS = 50
 GRANTED = (201, 202)
 GOOD = (200, 201, 202)
+BAD = 400
 SERVER_ERROR = 500
 UNAVAILABLE = 503
-_REFUSALS = {
-    "item": set[tuple[int, str]](),
-    "create": set[tuple[int, str]](),
+_REFUSALS: dict[str, set[tuple[int, str]]] = {
+    "item": set(),
+    "create": set(),
     "restock": {(409, "SOLD_OUT"), (410, "FINISHED"), (410, "CANCELLED")},
     "cancel": {(409, "SOLD_OUT"), (410, "FINISHED")},
-    "grab": {(409, "SOLD_OUT"), (409, "LIMIT_REACHED"), (403, "NOT_STARTED"), (410, "FINISHED"),
-             (410, "CANCELLED")},
-    "pay": {(409, "HOLD_EXPIRED"), (409, "COUPON_RELEASED"), (409, "REVOKED"),
-            (410, "CANCELLED"), (404, "UNKNOWN_COUPON")},
-    "give_back": {(409, "ALREADY_PAID"), (409, "REFUND_DUE"), (409, "REVOKED"), (404, "UNKNOWN_COUPON")},
-}  # fmt: skip
+    "grab": {
+        (403, "NOT_STARTED"),
+        (409, "SOLD_OUT"),
+        (409, "LIMIT_REACHED"),
+        (410, "FINISHED"),
+        (410, "CANCELLED"),
+    },
+    "pay": {
+        (404, "UNKNOWN_COUPON"),
+        (409, "HOLD_EXPIRED"),
+        (409, "COUPON_RELEASED"),
+        (409, "REVOKED"),
+        (410, "CANCELLED"),
+    },
+    "give_back": {
+        (404, "UNKNOWN_COUPON"),
+        (409, "ALREADY_PAID"),
+        (409, "REFUND_DUE"),
+        (409, "REVOKED"),
+    },
+}
 
 
 def check_promises(
@@ -43,6 +59,7 @@ def check_promises(
         _check_grabs(grabs, sale, findings)
         _check_refusals(grabs, sale, findings)
         _check_asked_for(grabs, sale, findings)
+        _check_keys(grabs, sale, findings)
         for what, check in _SETTLED.items():
             lines = [line for line in by_what[what] if line["promotion"] == name]
             for coupon, last in _last_answers(lines).items():
@@ -60,7 +77,7 @@ def check_promises(
 def unanswered(line: Line) -> bool:
     """True when nobody can tell from the answer whether the request was done."""
     lost = line["status"] == 0 and line["code"] != "NOT_SENT"
-    return lost or line["status"] >= SERVER_ERROR
+    return bool(lost or line["status"] >= SERVER_ERROR)
 
 
 def _name(line: Line) -> str:
@@ -70,8 +87,13 @@ def _name(line: Line) -> str:
 
 def _check_answer(line: Line, findings: Findings) -> None:
     status = line["status"]
-    late = line["what"] == "create" and line["closes_at"] <= line["ended"]  # over by its own words
-    if late or status in (0, UNAVAILABLE, *GOOD) or (status, line["code"]) in _REFUSALS[line["what"]]:
+    # Asked for so late that it is over by its own words.
+    late = line["what"] == "create" and status == BAD and line["closes_at"] <= line["ended"]
+    if (
+        late
+        or status in (0, UNAVAILABLE, *GOOD)
+        or (status, line["code"]) in _REFUSALS[line["what"]]
+    ):
         return
     findings.add("answers: one that nobody should hear", _name(line))
 
@@ -130,7 +152,8 @@ def _check_refusals(grabs: Iterable[Line], sale: Folded, findings: Findings) -> 
             (code == "NOT_STARTED" and line["started"] > sale.started["opensAt"] + TOLERANCE_MS)
             or (code == "FINISHED" and line["ended"] < sale.started["closesAt"] - TOLERANCE_MS)
             or (code == "CANCELLED"
-                and (not ended or line["ended"] < ended["at"] - TOLERANCE_MS))
+                and (not ended or ended["type"] != "PromotionCancelled"
+                     or line["ended"] < ended["at"] - TOLERANCE_MS))
             or (code == "LIMIT_REACHED"
                 and had[line["customer"]] < sale.started["couponsPerCustomer"])
         )  # fmt: skip
@@ -165,14 +188,33 @@ def _check_asked_for(grabs: Iterable[Line], sale: Folded, findings: Findings) ->
             untold[customer].append(at)
     for customer, times in untold.items():
         starts = sorted(
-            started
-            for key, started in open_[customer].items()
-            if (customer, key) not in answered
+            started for key, started in open_[customer].items() if (customer, key) not in answered
         )
         for position, at in enumerate(sorted(times)):
             if len(starts) <= position or starts[position] > at + TOLERANCE_MS:
                 findings.add("journal: a coupon that nobody asked for",
                              f"{sale.promotion_id} of {customer} at {at}")  # fmt: skip
+
+
+def _check_keys(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """One request has one coupon, and one coupon has one request."""
+    asked: dict[tuple[str, int, int], set[str]] = defaultdict(set)
+    for line in grabs:
+        if line["key"] and line["coupon"]:
+            coupon = line["coupon"]
+            asked[line["customer"], coupon["number"], coupon["grabbedAt"]].add(line["key"])
+    for (customer, number, _), keys in asked.items():
+        if len(keys) > 1:
+            told = f"{sale.promotion_id} {number} of {customer}: {', '.join(sorted(keys))}"
+            findings.add("answers: one coupon for several requests", told)
+    had: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for (customer, number), event in sale.coupons.items():
+        if "requestKey" in event and state_of(event) != "REVOKED":
+            had[customer, event["requestKey"]].append(number)
+    for (customer, key), numbers in had.items():
+        if len(numbers) > 1:
+            findings.add("journal: several coupons for one request",
+                         f"{sale.promotion_id} {numbers} of {customer}, {key}")  # fmt: skip
 
 
 def _last_answers(lines: Iterable[Line]) -> dict[CouponKey, Line]:

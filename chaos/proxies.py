@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 import re
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +17,6 @@ BROKER = ("sns", "sqs")
 # Longer than any client waits.
 HANG_S = 30.0
 CHUNK = 65536
-_SERVICE = re.compile(rb"/aws4_request", re.IGNORECASE)
 _SCOPE = re.compile(rb"Credential=[^/]+/\d+/[^/]+/([a-z0-9]+)/aws4_request")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -77,7 +77,7 @@ async def _replies(
         await writer.drain()
 
 
-async def _either(*works: "asyncio._CoroutineLike[None]") -> None:
+async def _either(*works: Coroutine[None, None, None]) -> None:
     """Until one of `works` is done; a connection that breaks is done."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
@@ -163,7 +163,7 @@ def _response(status: int, reason: str, body: dict[str, str]) -> bytes:
 class Door:
     """A listening port that can be closed and opened again."""
 
-    def __init__(self, port: int, serve: "asyncio._ServeCallback") -> None:  # type: ignore[name-defined]
+    def __init__(self, port: int, serve: Callable[..., Coroutine[None, None, None]]) -> None:
         """Serve each connection to `port` by `serve`."""
         self._port = port
         self._serve = serve

@@ -117,7 +117,7 @@ def _load(running: Parts, seed: int, until: float) -> Iterator[Load]:
         history = FOLDER / f"history-{name}.jsonl"
         load.histories.append(history)
         command = [
-            sys.executable, "-m", f"chaos.{name.split('-')[0]}", *urls, "--plan",
+            sys.executable, "-m", f"chaos.{name.partition('-')[0]}", *urls, "--plan",
             str(FOLDER / "plan.jsonl"), "--history", str(history),
             "--seed", str(seed * 100 + number), *more,
         ]  # fmt: skip
