@@ -169,6 +169,18 @@ def sale_at(set_clock: Callable[[str, int], None], outside: Outside) -> Callable
     return install
 
 
+@pytest.fixture
+def offer() -> dict[str, Any]:
+    """What an operator sends: five coupons, in an hour, for an hour."""
+    now = clients.store_clock_ms()
+    return {
+        "numberOfCoupons": 5,
+        "discount": 0.15,
+        "publishTime": now + 3_600_000,
+        "finishTime": now + 2 * 3_600_000,
+    }
+
+
 @dataclass(frozen=True)
 class Http:
     """An HTTP answer."""

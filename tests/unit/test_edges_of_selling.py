@@ -28,17 +28,6 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def offer() -> dict[str, Any]:
-    now = clients.store_clock_ms()
-    return {
-        "numberOfCoupons": 5,
-        "discount": 0.15,
-        "publishTime": now + HOUR_MS,
-        "finishTime": now + 2 * HOUR_MS,
-    }
-
-
-@pytest.fixture
 def set_worker_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     right = time.time
 

@@ -110,6 +110,18 @@ def test_after_the_store_has_forgotten_a_closed_sale_the_tables_answer(
     assert (grab(http, sale, "alice").status, grab(http, sale, "alice").body) == (200, won.body)
 
 
+def test_with_several_coupons_each_the_tables_do_not_guess_at_repeats(
+    http: Ask, offer: dict[str, Any], store: Redis
+) -> None:
+    offer["couponsPerCustomer"] = 2
+    sale = http("POST", "/admin/promotions", offer).body["promotionId"]
+    assert grab(http, sale, "alice").status == 201
+    for event in receive("coupons"):
+        coupons.on_event(event)
+    store.delete(*(scripts.key(sale, part) for part in ("promotion", "customers")))
+    assert (grab(http, sale, "alice").status, grab(http, sale, "bob").status) == (503, 503)
+
+
 def receive(queue: str) -> list[Any]:
     url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}")["QueueUrl"]
     got = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)

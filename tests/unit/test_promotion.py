@@ -28,17 +28,6 @@ Ask = Callable[..., Http]
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture
-def offer() -> dict[str, Any]:
-    now = clients.store_clock_ms()
-    return {
-        "numberOfCoupons": 5,
-        "discount": 0.15,
-        "publishTime": now + HOUR_MS,
-        "finishTime": now + 2 * HOUR_MS,
-    }
-
-
 def create(http: Ask, offer: dict[str, Any], **more: Any) -> str:
     return str(http("POST", "/admin/promotions", {**offer, **more}).body["promotionId"])
 
