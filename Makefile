@@ -7,12 +7,13 @@ CUSTOMERS ?= 30000
 COUPONS ?= 200
 HOLD ?= 0
 PAY ?= 1
+MINUTES ?= 2.5
 
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
 
-.PHONY: help install demo up test check bench clean
+.PHONY: help install demo up test check bench chaos clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +49,9 @@ check: $(READY) ## Format, lint, types, template, known vulnerabilities.
 
 bench: $(READY) ## Measure, as ratios within one run; writes build/bench.json.
 	@$(PYTHON) -m bench
+
+chaos: $(READY) ## Faults of every kind under load, and a checker. SEED= MINUTES= PUBLISHER=
+	@$(PYTHON) -m chaos --minutes $(MINUTES) --publisher $(PUBLISHER) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove everything that was made here.
 	@rm -rf .venv .local build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Chaos: the local cloud under load and faults, and a checker that decides what it all meant."""

@@ -1,0 +1,257 @@
+"""What customers and the operator were told, against what the journal has. Pure, as checker.py."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from chaos.findings import Findings
+from chaos.fold import CouponKey, Folded, state_of
+
+Line = Mapping[str, Any]
+
+# One machine, one clock, whole milliseconds; a request is stamped just before it is sent.
+TOLERANCE_MS = 50
+GRANTED = (201, 202)
+GOOD = (200, 201, 202)
+BAD = 400
+SERVER_ERROR = 500
+UNAVAILABLE = 503
+_REFUSALS: dict[str, set[tuple[int, str]]] = {
+    "item": set(),
+    "create": set(),
+    "restock": {(409, "SOLD_OUT"), (410, "FINISHED"), (410, "CANCELLED")},
+    "cancel": {(409, "SOLD_OUT"), (410, "FINISHED")},
+    "grab": {
+        (403, "NOT_STARTED"),
+        (409, "SOLD_OUT"),
+        (409, "LIMIT_REACHED"),
+        (410, "FINISHED"),
+        (410, "CANCELLED"),
+    },
+    "pay": {
+        (404, "UNKNOWN_COUPON"),
+        (409, "HOLD_EXPIRED"),
+        (409, "COUPON_RELEASED"),
+        (409, "REVOKED"),
+        (410, "CANCELLED"),
+    },
+    "give_back": {
+        (404, "UNKNOWN_COUPON"),
+        (409, "ALREADY_PAID"),
+        (409, "REFUND_DUE"),
+        (409, "REVOKED"),
+    },
+}
+
+
+def check_promises(
+    history: Iterable[Line], sales: Mapping[str, Folded], now_ms: int, findings: Findings
+) -> None:
+    """Hold every answer against the journal, and every coupon against the requests."""
+    by_what: dict[str, list[Line]] = defaultdict(list)
+    for line in history:
+        by_what[line["what"]].append(line)
+        _check_answer(line, findings)
+    for line in by_what["create"]:
+        _check_created(line, sales, now_ms, findings)
+    for name, sale in sales.items():
+        grabs = [line for line in by_what["grab"] if line["promotion"] == name]
+        _check_grabs(grabs, sale, findings)
+        _check_refusals(grabs, sale, findings)
+        _check_asked_for(grabs, sale, findings)
+        _check_keys(grabs, sale, findings)
+        for what, check in _SETTLED.items():
+            lines = [line for line in by_what[what] if line["promotion"] == name]
+            for coupon, last in _last_answers(lines).items():
+                check(coupon, last, sale, findings)
+        _check_restocks(
+            [line for line in by_what["restock"] if line["promotion"] == name], sale, findings
+        )
+    for line in by_what["cancel"]:
+        sale_ = sales.get(line["promotion"])
+        ended = sale_.ended if sale_ else None
+        if line["status"] in GOOD and sale_ and (not ended or ended["reason"] != "CANCELLED"):
+            findings.add("answers: cancelled, but not in the journal", line["promotion"])
+
+
+def unanswered(line: Line) -> bool:
+    """True when nobody can tell from the answer whether the request was done."""
+    lost = line["status"] == 0 and line["code"] != "NOT_SENT"
+    return bool(lost or line["status"] >= SERVER_ERROR)
+
+
+def _name(line: Line) -> str:
+    return (f"{line['what']} of {line['promotion']} by {line['customer']} at {line['started']}: "
+            f"{line['status']} {line['code']}")  # fmt: skip
+
+
+def _check_answer(line: Line, findings: Findings) -> None:
+    status = line["status"]
+    # Asked for so late that it is over by its own words.
+    late = line["what"] == "create" and status == BAD and line["closes_at"] <= line["ended"]
+    if (
+        late
+        or status in (0, UNAVAILABLE, *GOOD)
+        or (status, line["code"]) in _REFUSALS[line["what"]]
+    ):
+        return
+    findings.add("answers: one that nobody should hear", _name(line))
+
+
+def _check_created(
+    line: Line, sales: Mapping[str, Folded], now_ms: int, findings: Findings
+) -> None:
+    if line["status"] not in GOOD:
+        return
+    sale = sales.get(line["promotion"])
+    if sale is None or sale.started is None:
+        if line["opens_at"] < now_ms:
+            findings.add("promotions: never started", line["promotion"])
+    elif sale.ended is None and line["closes_at"] < now_ms:
+        findings.add("promotions: never ended", line["promotion"])
+
+
+def _check_grabs(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """Every coupon that was told is the customer's, and was told as new only once."""
+    granted: set[CouponKey] = set()
+    for line in grabs:
+        if line["status"] not in GOOD:
+            continue
+        coupon = line["coupon"]
+        key = (line["customer"], coupon["number"])
+        if coupon["couponId"] != f"{sale.promotion_id}-{coupon['number']}" or (
+            coupon["customerId"], coupon["promotionId"]
+        ) != (line["customer"], sale.promotion_id):  # fmt: skip
+            findings.add("answers: somebody else's coupon", _name(line))
+        if key not in sale.coupons:
+            findings.add("answers: a coupon that the journal does not have",
+                         f"{coupon['couponId']}, {_name(line)}")  # fmt: skip
+        elif not sale.generations and coupon["grabbedAt"] != sale.coupons[key]["grabbedAt"]:
+            findings.add("answers: another coupon than the journal's", _name(line))
+        if line["status"] not in GRANTED:
+            continue
+        if key in granted and not sale.generations:
+            findings.add("answers: a coupon was granted twice", _name(line))
+        granted.add(key)
+        earliest, latest = line["started"] - TOLERANCE_MS, line["ended"] + TOLERANCE_MS
+        if not earliest <= coupon["grabbedAt"] <= latest:
+            findings.add("answers: granted at another time than it was asked for", _name(line))
+
+
+def _check_refusals(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """Too early, too late and too many are told only when they are true."""
+    if sale.started is None:
+        return
+    had = defaultdict[str, int](int)
+    for customer, _ in sale.coupons:
+        had[customer] += 1
+    ended = sale.ended
+    for line in grabs:
+        code = line["code"]
+        false = (
+            (code == "NOT_STARTED" and line["started"] > sale.started["opensAt"] + TOLERANCE_MS)
+            or (code == "FINISHED" and line["ended"] < sale.started["closesAt"] - TOLERANCE_MS)
+            or (code == "CANCELLED"
+                and (not ended or ended["type"] != "PromotionCancelled"
+                     or line["ended"] < ended["at"] - TOLERANCE_MS))
+            or (code == "LIMIT_REACHED"
+                and had[line["customer"]] < sale.started["couponsPerCustomer"])
+        )  # fmt: skip
+        if false and line["status"] != UNAVAILABLE:
+            findings.add("answers: a refusal that was not true", _name(line))
+
+
+def _check_asked_for(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """Every coupon has an answer, or a request without one that was sent before it."""
+    told: set[CouponKey] = set()
+    answered: set[tuple[str, str]] = set()
+    open_: dict[str, dict[str, float]] = defaultdict(dict)
+    for line in grabs:
+        customer, key = line["customer"], line["key"]
+        if line["coupon"]:
+            told.add((customer, line["coupon"]["number"]))
+            answered.add((customer, key or ""))
+        elif unanswered(line):
+            # With a key all requests of it are one; without, each may have had its own coupon.
+            request = key or str(len(open_[customer]))
+            started = open_[customer].get(request, line["started"])
+            open_[customer][request] = min(started, line["started"])
+    untold: dict[str, list[int]] = defaultdict(list)
+    renumbered = {
+        (customer, event["grabbedAt"])
+        for (customer, _), event in sale.coupons.items()
+        if event.get("reason") == "RENUMBERED"
+    }
+    for (customer, number), event in sale.coupons.items():
+        at = event["grabbedAt"]
+        if (customer, number) not in told and (customer, at) not in renumbered:
+            untold[customer].append(at)
+    for customer, times in untold.items():
+        starts = sorted(
+            started for key, started in open_[customer].items() if (customer, key) not in answered
+        )
+        for position, at in enumerate(sorted(times)):
+            if len(starts) <= position or starts[position] > at + TOLERANCE_MS:
+                findings.add("journal: a coupon that nobody asked for",
+                             f"{sale.promotion_id} of {customer} at {at}")  # fmt: skip
+
+
+def _check_keys(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """One request has one coupon, and one coupon has one request."""
+    asked: dict[tuple[str, int, int], set[str]] = defaultdict(set)
+    for line in grabs:
+        if line["key"] and line["coupon"]:
+            coupon = line["coupon"]
+            asked[line["customer"], coupon["number"], coupon["grabbedAt"]].add(line["key"])
+    for (customer, number, _), keys in asked.items():
+        if len(keys) > 1:
+            told = f"{sale.promotion_id} {number} of {customer}: {', '.join(sorted(keys))}"
+            findings.add("answers: one coupon for several requests", told)
+    had: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for (customer, number), event in sale.coupons.items():
+        if "requestKey" in event and state_of(event) != "REVOKED":
+            had[customer, event["requestKey"]].append(number)
+    for (customer, key), numbers in had.items():
+        if len(numbers) > 1:
+            findings.add("journal: several coupons for one request",
+                         f"{sale.promotion_id} {numbers} of {customer}, {key}")  # fmt: skip
+
+
+def _last_answers(lines: Iterable[Line]) -> dict[CouponKey, Line]:
+    """Of each coupon the last answer that says something."""
+    said = [line for line in lines if line["status"] and not unanswered(line)]
+    said.sort(key=lambda line: float(line["ended"]))
+    return {(line["customer"], line["number"]): line for line in said}
+
+
+def _check_payment(coupon: CouponKey, last: Line, sale: Folded, findings: Findings) -> None:
+    """Money has moved: the coupon is paid, or a refund is on record; never neither."""
+    if last["status"] == 404 and coupon not in sale.coupons:  # noqa: PLR2004 - was never granted
+        return
+    told_paid = last["status"] in GOOD
+    if not sale.had(coupon, *(("PAID", "REVOKED") if told_paid else ("REFUND_DUE", "REVOKED"))):
+        findings.add("answers: a payment that the journal tells otherwise", _name(last))
+    event = sale.coupons.get(coupon, {})
+    if "paidAt" in event and event.get("paymentReference") != last["reference"]:
+        findings.add("journal: another payment reference than was sent", _name(last))
+
+
+def _check_return(coupon: CouponKey, last: Line, sale: Folded, findings: Findings) -> None:
+    if last["status"] in GOOD and not sale.had(coupon, "RELEASED", "REVOKED"):
+        findings.add("answers: given back, but not in the journal", _name(last))
+
+
+_SETTLED: dict[str, Callable[[CouponKey, Line, Folded, Findings], None]] = {
+    "pay": _check_payment,
+    "give_back": _check_return,
+}
+
+
+def _check_restocks(lines: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """Each key that was answered has added its units once; the others once or not at all."""
+    done = {line["key"] for line in lines if line["status"] in GOOD}
+    maybe = {line["key"] for line in lines if unanswered(line)} - done
+    if not len(done) <= len(sale.restocks) <= len(done) + len(maybe):
+        findings.add("journal: restocks that differ from the answers",
+                     f"{sale.promotion_id}: {len(sale.restocks)} in the journal, "
+                     f"{len(done)} answered, {len(maybe)} without an answer")  # fmt: skip
