@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CLOCK_OFF_S = 600
 THROTTLED_SHARE = 0.6
 LOST_SHARE = 0.25
-BROKER = ("refused", "reset", "hang", "500", "deaf")
+BROKER = ("refused", "reset", "hang", "500", "garbled", "deaf")
 # A victim that is down just now is tried again a little later, so many times.
 AGAIN_S = 0.4
 TRIES = 15
@@ -166,14 +166,19 @@ class Injector:
 
     def _post(self, until: float) -> None:
         """Take a few messages and send each again one to three times, later, in another order."""
-        url = self._queues[self._rng.choice(QUEUES)]
+        queue = self._rng.choice(QUEUES)
+        url = self._queues[queue]
         taken = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         copies = [m["Body"] for m in taken for _ in range(self._rng.randint(1, 3))]
         self._rng.shuffle(copies)
         for body in copies:
             delay_s = self._rng.randint(0, POSTMAN_DELAY_S)
             self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_s)
+        poison = set(self.poison[queue])
+        self.poison[queue] += [body for body in copies if body in poison]
         for message in taken:
+            if message["Body"] in poison:
+                self.poison[queue].remove(message["Body"])
             self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         if time.monotonic() < until:
             self._after(POSTMAN_S, lambda: self._post(until))

@@ -148,6 +148,8 @@ def _environ(publisher: str) -> dict[str, str]:
         # Below a client's patience; and no request of ours runs longer than a store settles.
         "BROKER_TIMEOUT_S": "0.5",
         "SETTLE_S": "4",
+        # Longer than the age of any snapshot that comes back.
+        "WATCH_S": "12",
         "AWS_DEFAULT_REGION": provision.REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

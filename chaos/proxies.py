@@ -25,6 +25,12 @@ _THROTTLED = {
     "message": "chaos",
 }
 _BROKEN = {"__type": "com.amazonaws.sqs#InternalFailure", "message": "chaos"}
+_BROKEN_XML = (
+    b'<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Receiver</Type>'
+    b"<Code>InternalFailure</Code><Message>chaos</Message></Error></ErrorResponse>"
+)
+# What something in between may say that is not AWS.
+_GARBLED = b"upstream connect error or disconnect/reset before headers"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -35,8 +41,8 @@ class Weather:
 
     replies: the share of the store's replies that get lost; `silent`: the connection stays
     open meanwhile, else it is closed. tables: the share of calls that are throttled.
-    broker: "", "refused" (nobody listens, for the tables neither), "reset", "hang", "500", or
-    "deaf": the call is done and not answered.
+    broker: "", "refused" (nobody listens, for the tables neither), "reset", "hang", "500",
+    "garbled" (a 500 that AWS would not say), or "deaf": the call is done and not answered.
     """
 
     replies: float = 0.0
@@ -116,9 +122,12 @@ async def _answer(
         await asyncio.sleep(HANG_S)
         return False
     if broker == "500":
-        writer.write(_response(500, "Internal Server Error", _BROKEN))
+        body = _BROKEN_XML if service == "sns" else json.dumps(_BROKEN).encode()
+        writer.write(_response("500 Internal Server Error", body))
+    elif broker == "garbled":
+        writer.write(_response("503 Service Unavailable", _GARBLED))
     elif service == "dynamodb" and weather.rng.random() < weather.tables:
-        writer.write(_response(400, "Bad Request", _THROTTLED))
+        writer.write(_response("400 Bad Request", json.dumps(_THROTTLED).encode()))
     else:
         upstream[1].write(request)
         reply = await _message(upstream[0])
@@ -151,13 +160,9 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     return b"".join(parts)
 
 
-def _response(status: int, reason: str, body: dict[str, str]) -> bytes:
-    data = json.dumps(body).encode()
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/x-amz-json-1.0\r\n"
-        f"x-amzn-RequestId: chaos\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
-    return head.encode() + data
+def _response(status: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nx-amzn-RequestId: chaos\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 class Door:

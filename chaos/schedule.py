@@ -12,7 +12,7 @@ KINDS = {
     "store": "kill -9 of the store, which comes back with all it had",
     "wipe": "FLUSHALL of the store",
     "snapshot": "the store is replaced by an older snapshot of itself",
-    "broker": "SNS and SQS refuse, reset, hang, answer 500, or do as told and do not answer",
+    "broker": "SNS and SQS refuse, reset, hang, answer 500 or nonsense, or do as told in silence",
     "tables": "DynamoDB throttles",
     "messages": "messages are repeated, delayed and shuffled",
     "poison": "messages that are none",
