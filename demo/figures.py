@@ -48,7 +48,13 @@ def answers(attempts: Sequence[Attempt]) -> dict[str, int]:
     return {f"{status} {code}": n for (status, code), n in sorted(counted.items())}
 
 
-def settlements_by_answer(settlements: Sequence[Settlement]) -> dict[str, int]:
-    """How many payments and returns got which answer: "payment 200 PAID": 200."""
+def payment_figures(settlements: Sequence[Settlement]) -> dict[str, Any]:
+    """How long payments and returns took, and which got which answer: "payment 200 PAID": 200."""
+    latencies = [settlement.latency_ms for settlement in settlements]
     counted = Counter(settlement.answer for settlement in settlements)
-    return {f"{did} {status} {code}": n for (did, status, code), n in sorted(counted.items())}
+    return {
+        "payment_p50_ms": round(percentile(latencies, 50), 1),
+        "payment_p99_ms": round(percentile(latencies, 99), 1),
+        "settlements": {f"{did} {status} {code}": n
+                        for (did, status, code), n in sorted(counted.items())},
+    }  # fmt: skip

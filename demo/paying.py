@@ -9,7 +9,7 @@ PAYMENT, RETURN, LAPSE = "payment", "return", "lapse"
 # Of those who do not pay, the share that gives the coupon back instead of letting it expire.
 GIVE_BACK = 0.2
 # A winner decides after this part of the hold: late enough to be seen, early enough to be in time.
-DECIDES = (0.05, 0.4)
+DECIDES = (0.05, 0.25)
 # Once everybody has had their turn, a few losers keep trying, each after a pause.
 RETURNING = 8
 PAUSE_S = 0.25

@@ -91,7 +91,7 @@ def _on_payment(run: Mapping[str, Any]) -> str:
         return ""
     return (
         f"a coupon had to be paid within {run['hold_seconds']} s, which a winner did with a chance"
-        f" of {run['pay']:g}, and losers came back for what was released; "
+        f" of {run['pay']:g}, and losers could come back for what was released; "
     )
 
 
@@ -105,7 +105,7 @@ def _tiles(run: Mapping[str, Any]) -> str:
         *((name.replace("_", " "), f"{run[name]:,}", run[name] != expected)
           for name in ("paid", "stored_paid", "journaled_paid") if paid),
         *((name.replace("_", " "), f"{run[name]:,}", False)
-          for name in ("released", "given_back", "resold", "refunds") if paid),
+          for name in ("released", "given_back", "resold", "late", "refunds") if paid),
         *((name, f"{run[name]:,}", run[name] != 0)
           for name in ("duplicates", "oversold", "lost", "errors")),
         ("grabs per second", f"{run['grabs_per_s']:,.0f}", False),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from demo.figures import figures, settlements_by_answer
+from demo.figures import figures, payment_figures
 from demo.history import Attempt, read_history, read_settlements
 from demo.report import html_report
 from demo.sale import REHEARSED, Sale, SaleFailed, open_sale, rehearse, wait_for
@@ -116,8 +116,11 @@ def _run(arguments: argparse.Namespace, options: Options) -> int:
         verdict = verify_paid(
             PaidRun(customers, coupons, attempts, settlements, stored, journal, available)
         )
-        answers = settlements_by_answer(settlements)
-        paid = {"hold_seconds": hold_s, "pay": arguments.pay, "settlements": answers}
+        paid = {
+            "hold_seconds": hold_s,
+            "pay": arguments.pay,
+            **payment_figures(settlements),
+        }
     else:
         verdict = verify(customers, coupons, attempts, stored, journal, available)
     run = {
@@ -207,7 +210,8 @@ def _print_table(run: Mapping[str, Any]) -> None:
             (("paid", run["paid"]), ("released", f"{run['released']:,}")),
             (("stored paid", run["stored_paid"]), ("given back", f"{run['given_back']:,}")),
             (("journ. paid", run["journaled_paid"]), ("resold", f"{run['resold']:,}")),
-            (("refunds due", run["refunds"]), ("came again", f"{run['returned']:,}")),
+            (("paid late", run["late"]), ("came again", f"{run['returned']:,}")),
+            (("refunds due", run["refunds"]), ("payment p99", f"{run['payment_p99_ms']:,.0f} ms")),
         ):
             print(f"  {left[0]:<12}{left[1]:>10,}    {right[0]:<16}{right[1]:>12}")
         settlements = ", ".join(f"{n:,} x {answer}" for answer, n in run["settlements"].items())

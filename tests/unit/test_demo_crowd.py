@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from demo.figures import figures, percentile, settlements_by_answer
+from demo.figures import figures, payment_figures, percentile
 from demo.history import read_history, read_settlements
 from demo.paying import LAPSE, PAYMENT, RETURN, Paying
 from demo.run import main
@@ -61,8 +61,11 @@ def test_settlements_read_back_as_they_were_written(tmp_path: Any, paid_sale: Pa
     file = tmp_path / "settlements.jsonl"
     file.write_text("".join(settlement.to_line() for settlement in paid_sale.settlements))
     assert read_settlements(file) == paid_sale.settlements
-    found = settlements_by_answer(paid_sale.settlements)
-    assert found == {"payment 200 PAID": 3, "return 200 RELEASED": 1}
+    assert payment_figures(paid_sale.settlements) == {
+        "payment_p50_ms": 5.0,
+        "payment_p99_ms": 5.0,
+        "settlements": {"payment 200 PAID": 3, "return 200 RELEASED": 1},
+    }
 
 
 @pytest.mark.parametrize(
