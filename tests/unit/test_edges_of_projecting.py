@@ -25,7 +25,6 @@ Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 
 
-# FAILURES 19
 def test_no_key_of_a_live_sale_with_holds_has_a_time_to_live(
     promotion: Install, store: Redis, outside: Outside
 ) -> None:
@@ -37,7 +36,6 @@ def test_no_key_of_a_live_sale_with_holds_has_a_time_to_live(
     assert {store.ttl(key) for key in keys} == {-1}
 
 
-# FAILURES 19 and 22
 def test_what_one_call_leaves_overdue_a_timer_goes_on_with_after_a_pause(
     sale_at: Install, set_clock: SetClock, outside: Outside, armed: list[Timer]
 ) -> None:
@@ -59,7 +57,6 @@ def paid(promotion: Install, outside: Outside, broker: Broker) -> list[AnyEvent]
     return list(broker.published)
 
 
-# FAILURES 24
 @pytest.mark.parametrize("order", [(1, 2), (2, 1), (2, 1, 2, 1), (1, 2, 1)])
 def test_a_coupon_is_what_its_newest_event_says_in_any_order(
     aws: None, paid: list[AnyEvent], outside: Outside, order: tuple[int, ...]
@@ -73,7 +70,6 @@ def test_a_coupon_is_what_its_newest_event_says_in_any_order(
     assert coupon_of("alice", sale) == told
 
 
-# FAILURES 24
 def test_a_cancelled_promotion_is_shown_as_cancelled(
     aws: None, promotion: Install, outside: Outside, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +81,6 @@ def test_a_cancelled_promotion_is_shown_as_cancelled(
     assert ActivePromotionRow.get(sale).state == "CANCELLED"
 
 
-# FAILURES 26
 @pytest.mark.parametrize(
     ("model", "project", "error"),
     [
@@ -106,7 +101,6 @@ def test_no_projection_swallows_an_outage_of_its_table(
         project(paid[1])
 
 
-# FAILURES 32
 @pytest.mark.parametrize("digits", [16, 5000])
 def test_an_endless_coupon_number_is_refused_by_its_field(
     http: Callable[..., Http], digits: int

@@ -18,7 +18,6 @@ Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 
 
-# FAILURES 12 and 15
 def test_a_store_that_goes_away_after_publishing_costs_a_repeat_and_no_error(
     promotion: Install,
     store: Redis,
@@ -38,7 +37,6 @@ def test_a_store_that_goes_away_after_publishing_costs_a_repeat_and_no_error(
     assert store.xlen(scripts.key(sale, "outbox")) == 1
 
 
-# FAILURES 15
 def test_retiring_is_refused_while_an_event_waits(
     promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
@@ -49,7 +47,6 @@ def test_retiring_is_refused_while_an_event_waits(
     assert {store.ttl(scripts.key(sale, part)) for part in ("promotion", "customers")} == {-1}
 
 
-# FAILURES 21
 def test_retiring_is_refused_while_a_hold_is_open(
     sale_at: Install, set_clock: SetClock, store: Redis, outside: Outside
 ) -> None:
@@ -62,7 +59,6 @@ def test_retiring_is_refused_while_a_hold_is_open(
     assert scripts.run(store, "retire", sale, 60, 0).outcome == "BUSY"
 
 
-# FAILURES 16
 def test_a_payment_told_again_without_its_reference_is_a_repeat(
     sale_at: Install, set_clock: SetClock, outside: Outside
 ) -> None:
@@ -74,7 +70,6 @@ def test_a_payment_told_again_without_its_reference_is_a_repeat(
     assert answers[0].coupon == answers[1].coupon
 
 
-# FAILURES 17
 def test_warm_calls_make_no_client(
     http: Callable[..., Http], promotion: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +89,6 @@ def test_warm_calls_make_no_client(
     assert made == []
 
 
-# FAILURES 19
 def test_ones_own_hold_behind_ten_others_ends_on_the_millisecond(
     sale_at: Install, set_clock: SetClock, outside: Outside
 ) -> None:

@@ -37,7 +37,6 @@ def set_worker_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return set_off
 
 
-# FAILURES 2
 @pytest.mark.parametrize(
     ("minutes_off", "ends_in_minutes", "status"), [(10, 5, 201), (-10, -5, 400)]
 )
@@ -54,7 +53,6 @@ def test_whether_an_offer_is_over_already_is_by_the_stores_clock(
     assert http("POST", "/admin/promotions", offer).status == status
 
 
-# FAILURES 2
 def test_a_vanished_sale_is_over_by_the_stores_clock_only(
     http: Ask, offer: dict[str, Any], store: Redis, set_worker_clock: Callable[[int], None]
 ) -> None:
@@ -65,7 +63,6 @@ def test_a_vanished_sale_is_over_by_the_stores_clock_only(
     assert (answer.status, answer.body["code"]) == (503, "RECOVERING")
 
 
-# FAILURES 2
 @pytest.mark.parametrize("minutes_off", [-10, 10])
 def test_a_timer_is_early_or_not_by_the_stores_clock(
     promotion: Install,
@@ -80,7 +77,6 @@ def test_a_timer_is_early_or_not_by_the_stores_clock(
     assert wake_promotion(Timer(sale, opens_at), outside, repair) == "ON_SALE"
 
 
-# FAILURES 3
 def test_a_row_never_goes_back_to_an_older_edit(
     http: Ask, offer: dict[str, Any], store: Redis
 ) -> None:
@@ -93,7 +89,6 @@ def test_a_row_never_goes_back_to_an_older_edit(
     assert PromotionRow.get(sale).number_of_coupons == 99
 
 
-# FAILURES 3
 def test_an_edit_that_names_no_item_takes_item_and_price_away(
     http: Ask, offer: dict[str, Any]
 ) -> None:
@@ -105,7 +100,6 @@ def test_an_edit_that_names_no_item_takes_item_and_price_away(
     assert "price" not in grab.body
 
 
-# FAILURES 5
 def test_a_repeat_after_payment_gets_the_paid_coupon(
     sale_at: Install, set_clock: SetClock, outside: Outside
 ) -> None:
@@ -117,7 +111,6 @@ def test_a_repeat_after_payment_gets_the_paid_coupon(
     assert (paid.outcome, again.outcome, again.coupon) == ("PAID", "REPEATED", paid.coupon)
 
 
-# FAILURES 5 and 11
 @pytest.mark.parametrize(
     ("outcome", "at", "more"),
     [
@@ -148,7 +141,6 @@ def test_whoever_is_refused_leaves_no_trace(
     assert [store.dump(part) for part in parts] == before
 
 
-# FAILURES 7 and 8
 def test_a_store_that_is_full_is_a_503_and_nothing_is_sold(
     http: Ask, offer: dict[str, Any], store: Redis
 ) -> None:
@@ -162,7 +154,6 @@ def test_a_store_that_is_full_is_a_503_and_nothing_is_sold(
     assert store.hlen(scripts.key(sale, "customers")) == 0
 
 
-# FAILURES 10
 def test_a_mark_that_is_renewed_knows_winners_that_were_restored_meanwhile(
     promotion: Install, outside: Outside, store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +167,6 @@ def test_a_mark_that_is_renewed_knows_winners_that_were_restored_meanwhile(
     assert (over.marked(sale, "bob"), over.marked(sale, "dave")) == ("SOLD_OUT", None)
 
 
-# FAILURES 11
 def test_marks_are_bounded(
     promotion: Install, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +180,6 @@ def test_marks_are_bounded(
     assert list(marks) == sales[-2:]
 
 
-# FAILURES 11
 def test_guessed_ids_are_remembered_for_a_moment_and_within_bounds(
     aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +198,6 @@ def test_guessed_ids_are_remembered_for_a_moment_and_within_bounds(
     assert asked[-2:] == ["d", "d"]
 
 
-# FAILURES 15
 class _RefusesAPart:
     """A broker's client that takes the second message of a batch only."""
 
