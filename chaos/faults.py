@@ -26,6 +26,7 @@ AGAIN_S = 0.4
 TRIES = 15
 POSTMAN_S = 0.15
 POSTMAN_DELAY_S = 4
+POSTMAN_HOLDS_S = 60
 QUEUES = ("journal", "coupons", "active-promotions", "events", "timers")
 POISON = (
     "no JSON at all, {mark}",
@@ -168,18 +169,21 @@ class Injector:
         """Take a few messages and send each again one to three times, later, in another order."""
         queue = self._rng.choice(QUEUES)
         url = self._queues[queue]
-        taken = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        taken = self._sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=POSTMAN_HOLDS_S
+        ).get("Messages", [])
         copies = [m["Body"] for m in taken for _ in range(self._rng.randint(1, 3))]
         self._rng.shuffle(copies)
         for body in copies:
             delay_s = self._rng.randint(0, POSTMAN_DELAY_S)
             self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_s)
-        poison = set(self.poison[queue])
-        self.poison[queue] += [body for body in copies if body in poison]
         for message in taken:
-            if message["Body"] in poison:
-                self.poison[queue].remove(message["Body"])
             self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        put = self.poison[queue]
+        repeated = [body for body in copies if body in put]
+        for body in (message["Body"] for message in taken if message["Body"] in put):
+            put.remove(body)
+        put += repeated
         if time.monotonic() < until:
             self._after(POSTMAN_S, lambda: self._post(until))
 
