@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 import boto3
 import redis
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,6 +23,10 @@ _ONE_RETRY = 1
 
 # In cluster mode an absent store is told by an exception that is none of redis-py's others.
 STORE_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+
+
+# An answer that can't be read is told by an exception that is none of botocore's others.
+AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 
 
 @cache

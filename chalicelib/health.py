@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
 
 from chalicelib import clients
-from chalicelib.clients import STORE_ERRORS
+from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
 from chalicelib.config import settings
 from chalicelib.queries.promotions import active_promotions
 
@@ -32,6 +31,6 @@ def _ask_broker() -> None:
 def _outcome(ask: Callable[[], object]) -> str:
     try:
         ask()
-    except (*STORE_ERRORS, BotoCoreError, ClientError, PynamoDBException) as error:
+    except (*STORE_ERRORS, *AWS_ERRORS, PynamoDBException) as error:
         return type(error).__name__
     return "ok"

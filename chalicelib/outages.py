@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import redis
-from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
 
 from chalicelib import answers, telemetry
 from chalicelib.answers import Answer
+from chalicelib.clients import AWS_ERRORS
 from chalicelib.commands.offer import UnknownItem
 from chalicelib.validation import InvalidInput
 
@@ -39,7 +39,7 @@ def honestly(view: Callable[[], Answer]) -> Answer:
     except redis.RedisError as error:
         away = str(error).startswith(_AWAY_WORDS)
         return _outage("STORE_UNAVAILABLE" if away else "STORE_ERROR", error)
-    except (BotoCoreError, ClientError) as error:
+    except AWS_ERRORS as error:
         return _outage("QUEUE_UNAVAILABLE", error)
     except PynamoDBException as error:
         return _outage("TABLE_UNAVAILABLE", error)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from chalicelib import clients
 from chalicelib.config import settings
 from chalicelib.events import AnyEvent
@@ -61,9 +59,9 @@ class SnsPublisher:
                     for position, event in enumerate(events)
                 ],
             )
-        except (BotoCoreError, ClientError) as error:
+        except clients.AWS_ERRORS as error:
             raise BrokerUnavailable(str(error)) from error
-        return [events[int(entry["Id"])] for entry in answer["Successful"]]
+        return [events[int(entry["Id"])] for entry in answer.get("Successful", [])]
 
 
 class SqsPublisher:
@@ -84,7 +82,7 @@ class SqsPublisher:
                     for position, event in enumerate(events)
                 ],
             )
-        except (BotoCoreError, ClientError) as error:
+        except clients.AWS_ERRORS as error:
             raise BrokerUnavailable(str(error)) from error
         return [events[int(entry["Id"])] for entry in answer.get("Successful", [])]
 

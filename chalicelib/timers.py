@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from chalicelib import telemetry
+from chalicelib.clients import AWS_ERRORS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -68,7 +67,7 @@ def queue_timers(client: "SQSClient", queue_url: str) -> Arm:
                 MessageBody=timer.to_wire(),
                 DelaySeconds=min(delay_s, MAX_DELAY_S),
             )
-        except (BotoCoreError, ClientError) as error:
+        except AWS_ERRORS as error:
             telemetry.count("timer_not_armed", promotion=timer.promotion_id, reason=str(error))
 
     return arm

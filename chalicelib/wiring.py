@@ -28,7 +28,7 @@ def keep_in_journal(event: AnyEvent) -> None:
     try:
         journal.append(event)
         look_after_again(event.promotion_id)
-    except PynamoDBException as error:
+    except (PynamoDBException, *clients.AWS_ERRORS) as error:
         telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
 
 

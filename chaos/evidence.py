@@ -56,10 +56,10 @@ class Witness:
         deep = {name: depth for name, depth in self.depths().items() if depth}
         if deep:
             return ", ".join(f"{depth} in {name}" for name, depth in deep.items())
-        live = [row["promotionId"] for row in self.rows("promotions") if "live" in row]
-        if live:
-            return f"{len(live)} promotions live"
         store = self.store()
+        open_ = [name for name, held in store.items() if held["state"] in ("SCHEDULED", "ON_SALE")]
+        if open_:
+            return f"{len(open_)} promotions on sale"
         waiting = sum(counts["waiting"] for counts in store.values())
         if waiting:
             return f"{waiting} events in outboxes"

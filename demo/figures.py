@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from demo.history import Attempt
+from demo.history import Attempt, Settlement
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -46,3 +46,15 @@ def answers(attempts: Sequence[Attempt]) -> dict[str, int]:
     """How many got which answer, those of the lowest status first: "201 GRABBED": 200."""
     counted = Counter((attempt.status, attempt.code) for attempt in attempts)
     return {f"{status} {code}": n for (status, code), n in sorted(counted.items())}
+
+
+def payment_figures(settlements: Sequence[Settlement]) -> dict[str, Any]:
+    """How long payments and returns took, and which got which answer: "payment 200 PAID": 200."""
+    latencies = [settlement.latency_ms for settlement in settlements]
+    counted = Counter(settlement.answer for settlement in settlements)
+    return {
+        "payment_p50_ms": round(percentile(latencies, 50), 1),
+        "payment_p99_ms": round(percentile(latencies, 99), 1),
+        "settlements": {f"{did} {status} {code}": n
+                        for (did, status, code), n in sorted(counted.items())},
+    }  # fmt: skip

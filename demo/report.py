@@ -1,5 +1,7 @@
 """The demo's report: one HTML page without scripts and without anything from elsewhere."""
 
+import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -7,17 +9,19 @@ from typing import Any
 from demo import plots
 from demo.history import Attempt
 from demo.plots import Bars, Mark
-from demo.verify import REFUSALS
+from demo.verdict import REFUSALS
 
 BINS = 80
+MOMENTS = 160
 MOST_DOTS = 2000
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1d2530; --soft: #667085;
-  --line: #e3e7ed; --won: #16a06a; --refused: #7d93b8; --wrong: #d64545; --mark: #d98324; }
+  --line: #e3e7ed; --won: #16a06a; --refused: #7d93b8; --wrong: #d64545; --mark: #d98324;
+  --held: #e0a33a; --free: #c9d2e0; }
 @media (prefers-color-scheme: dark) { :root { --page: #12161c; --card: #1a2029; --ink: #e6eaf0;
   --soft: #94a0b3; --line: #2b3442; --won: #35c08a; --refused: #6f86ae; --wrong: #ef6a6a;
-  --mark: #eba24f; } }
+  --mark: #eba24f; --held: #d9a441; --free: #3d4858; } }
 * { box-sizing: border-box; }
 body { margin: 0; padding: 2rem 1rem; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -41,6 +45,8 @@ svg { width: 100%; height: auto; display: block; }
 .grid { stroke: var(--line); } .mark { stroke: var(--mark); stroke-dasharray: 4 3; }
 .axis { fill: var(--soft); font-size: 11px; } .label { fill: var(--ink); font-size: 12px; }
 .won { fill: var(--won); } .refused { fill: var(--refused); } .wrong { fill: var(--wrong); }
+.held { fill: var(--held); } .free { fill: var(--free); }
+.key.held { background: var(--held); } .key.free { background: var(--free); }
 .key { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin: 0 .3rem 0
   .8rem; } .key.won { background: var(--won); } .key.refused { background: var(--refused); }
 .key.wrong { background: var(--wrong); }
@@ -51,9 +57,16 @@ _KEY = (
     '<span class="key wrong"></span>anything else'
 )
 
+_STOCK_KEY = (
+    '<span class="key won"></span>sold<span class="key held"></span>held, waiting for payment'
+    '<span class="key free"></span>available; as the journal has it'
+)
 
-def html_report(run: Mapping[str, Any], attempts: Sequence[Attempt]) -> str:
-    """The page for one run; `run` is what build/demo.json has."""
+
+def html_report(
+    run: Mapping[str, Any], attempts: Sequence[Attempt], journal: Sequence[Mapping[str, Any]]
+) -> str:
+    """The page for one run: what build/demo.json has, the attempts, the rows of the journal."""
     passed = not run["violations"]
     word = "passed" if passed else "failed"
     title = f"{run['customers']:,} customers, {run['stock']:,} coupons"
@@ -61,22 +74,38 @@ def html_report(run: Mapping[str, Any], attempts: Sequence[Attempt]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>seckill demo: {title}: {word}</title><style>{_STYLE}</style></head><body><main>"
-        f"<h1>{title}</h1><p>Every customer grabbed once, {run['users']:,} at the same time; then "
+        f"<h1>{title}</h1><p>Every customer grabbed once, {run['users']:,} at the same time; "
+        f"{_on_payment(run)}then "
         "every answer was compared with the read table and with the journal.</p>"
         f'<div class="verdict {word}">{word.upper()}</div>'
         f"{_tiles(run)}{_violations(run['violations'])}"
-        f'<div class="plots">{"".join(_plots(run, attempts))}</div>'
+        f'<div class="plots">{"".join(_plots(run, attempts) + _stock(run, journal))}</div>'
         f"<footer>{escape(str(run['ended_at']))}, {run['processors']} processors,"
         f" {run['workers']} HTTP workers, promotion {escape(str(run['promotion_id']))}</footer>"
         "</main></body></html>\n"
     )
 
 
+def _on_payment(run: Mapping[str, Any]) -> str:
+    if "paid" not in run:
+        return ""
+    return (
+        f"a coupon had to be paid within {run['hold_seconds']} s, which a winner did with a chance"
+        f" of {run['pay']:g}, and losers could come back for what was released; "
+    )
+
+
 def _tiles(run: Mapping[str, Any]) -> str:
     expected = min(run["customers"], run["stock"])
+    paid = "paid" in run
+    granted = run["journaled"] if paid else expected
     tiles = [
-        *((name, f"{run[name]:,}", run[name] != expected)
+        *((name, f"{run[name]:,}", run[name] != granted)
           for name in ("granted", "stored", "journaled")),
+        *((name.replace("_", " "), f"{run[name]:,}", run[name] != expected)
+          for name in ("paid", "stored_paid", "journaled_paid") if paid),
+        *((name.replace("_", " "), f"{run[name]:,}", False)
+          for name in ("released", "given_back", "resold", "late", "refunds") if paid),
         *((name, f"{run[name]:,}", run[name] != 0)
           for name in ("duplicates", "oversold", "lost", "errors")),
         ("grabs per second", f"{run['grabs_per_s']:,.0f}", False),
@@ -126,6 +155,30 @@ def _plots(run: Mapping[str, Any], attempts: Sequence[Attempt]) -> list[str]:
         some = f" (every {step}th)." if step > 1 else "."
         found.append(_section("From the answer to the read table", shown, text + some))
     return found
+
+
+def _stock(run: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the units of a sale with payment were, by its journal."""
+    if "paid" not in run or not journal:
+        return []
+    events = sorted((json.loads(row["event"]) for row in journal), key=lambda e: int(e["version"]))
+    grabs = [event["at"] for event in events if event["type"] == "CouponGrabbed"]
+    start = grabs[0] if grabs else events[0]["at"]
+    last = max(0.001, (events[-1]["at"] - start) / 1000)
+    times = [(event["at"] - start) / 1000 for event in events]
+    layers = {"sold": "won", "held": "held", "available": "free"}
+    heights: dict[str, list[float]] = {name: [] for name in layers}
+    for position in range(MOMENTS):
+        place = max(0, bisect_right(times, last * (position + 1) / MOMENTS) - 1)
+        for name, bins in heights.items():
+            bins.append(events[place][name])
+    plot = plots.stacked_bars(
+        [Bars(css, heights[name]) for name, css in layers.items()],
+        last,
+        "seconds since the first grab",
+        "units",
+    )
+    return [_section("Held, sold and available", plot, _STOCK_KEY)]
 
 
 def _section(title: str, plot: str, text: str) -> str:

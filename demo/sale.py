@@ -5,6 +5,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -99,6 +100,34 @@ class Sale:
                     "event": row["event"]["S"],
                 }
 
+    def has_journaled(self, granted: int, customers: int, coupons: int) -> bool:
+        """True when the journal has every grant, and the sale is over if it should be.
+
+        Raises:
+            SaleFailed: a table can't be read.
+        """
+        ends = customers >= coupons
+        left = None if ends else coupons - granted
+        return self.available() == left and len(self.journal()) >= 1 + granted + ends
+
+    def is_settled(self, customers: int, coupons: int) -> bool:
+        """True when a sale with payment is over, and the tables have all that happened in it.
+
+        Raises:
+            SaleFailed: a table can't be read.
+        """
+        if self.available() != (max(0, coupons - customers) or None):
+            return False
+        journal, states = self.journal(), Counter(coupon["state"] for coupon in self.coupons())
+        kinds = Counter(row["type"] for row in journal)
+        return (
+            len(journal) == max((row["version"] for row in journal), default=-1)
+            and kinds["PromotionFinished"] == (customers >= coupons)
+            and states.total() == kinds["CouponGrabbed"]
+            and states["PAID"] == kinds["CouponPaid"] == min(customers, coupons)
+            and states["GRABBED"] == 0
+        )
+
     def delete_a_coupon(self) -> str:
         """Delete one coupon behind the system's back, as a fault would; returns its id.
 
@@ -126,8 +155,10 @@ class Sale:
         return read_settings(self.cloud.environ).resource_name(name)
 
 
-def open_sale(cloud: LocalCloud, coupons: int) -> Sale:
+def open_sale(cloud: LocalCloud, coupons: int, hold_s: int = 0) -> Sale:
     """Create a promotion of `coupons` coupons that is on sale at once, for an hour.
+
+    With `hold_s` each has to be paid within as many seconds.
 
     Raises:
         SaleFailed: it was refused.
@@ -137,6 +168,7 @@ def open_sale(cloud: LocalCloud, coupons: int) -> Sale:
         "discount": 0.5,
         "publishTime": 0,
         "finishTime": int(time.time() * 1000) + OPEN_FOR_MS,
+        "holdSeconds": hold_s,
     }
     promotion, _ = _ask(f"{cloud.url}/admin/promotions", body)
     sale = Sale(cloud, promotion["promotionId"])

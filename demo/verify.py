@@ -5,52 +5,11 @@ Pure functions: attempts, coupons as the API lists them and journal rows in, a v
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from demo.history import Attempt
-
-# The only ways in which a customer may go home without a coupon.
-REFUSALS = frozenset({(409, "SOLD_OUT"), (410, "FINISHED")})
-NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Sold:
-    """One coupon as one source has it; `owner` is its customer."""
-
-    coupon_id: str
-    number: int
-    owner: str
-
-
-@dataclass(slots=True)
-class Verdict:
-    """Figures, and every violation as a sentence; without violations the sale was right.
-
-    granted, stored, journaled: coupons in the answers, in the read table, in the journal.
-    duplicates: coupons beyond a customer's first, and repeated ids, in the worst source.
-    oversold: coupons beyond the stock, in the worst source. lost: coupons that an answer
-    promised and the read table or the journal does not have. errors: answers that are neither
-    a coupon nor an honest refusal.
-    """
-
-    customers: int
-    stock: int
-    granted: int
-    stored: int
-    journaled: int
-    duplicates: int = 0
-    oversold: int = 0
-    lost: int = 0
-    errors: int = 0
-    violations: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        """True when nothing at all is wrong."""
-        return not self.violations
+from demo.verdict import REFUSALS, Sold, Verdict, repeated
 
 
 def verify(
@@ -72,7 +31,30 @@ def verify(
         available: what the API shows as left; None where the promotion is not shown as on sale.
     """
     events = [json.loads(row["event"]) for row in journal]
-    sources = {
+    sources = sources_of(attempts, coupons, events)
+    granted, stored, journaled = (len(source) for source in sources.values())
+    verdict = Verdict(customers, stock, granted, stored, journaled)
+    _check_attempts(verdict, attempts)
+    for name, source in sources.items():
+        _check_source(verdict, name, source)
+    check_agreement(verdict, sources)
+    types = [str(event["type"]) for event in check_rows(verdict, journal, events)]
+    ends = int(customers >= stock)
+    if types.count("PromotionFinished") != ends or (ends and types[-1:] != ["PromotionFinished"]):
+        verdict.add(f"journal: PromotionFinished is not the last event, {ends} times")
+    left = stock - customers if customers < stock else None
+    if available != left:
+        verdict.add(f"promotions on sale: shown with {available} left instead of {left}")
+    return verdict
+
+
+def sources_of(
+    attempts: Sequence[Attempt],
+    coupons: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+) -> dict[str, list[Sold]]:
+    """The granted coupons as the answers, the read table and the journal have them."""
+    return {
         "answers": [Sold(a.coupon_id, a.number, a.customer_id) for a in attempts if a.granted],
         "read table": [Sold(c["couponId"], c["number"], c["customerId"]) for c in coupons],
         "journal": [
@@ -81,42 +63,31 @@ def verify(
             if e["type"] == "CouponGrabbed"
         ],
     }
-    granted, stored, journaled = (len(source) for source in sources.values())
-    verdict = Verdict(customers, stock, granted, stored, journaled)
-    _check_attempts(verdict, attempts)
-    for name, source in sources.items():
-        _check_source(verdict, name, source)
-    _check_agreement(verdict, sources)
-    _check_journal(verdict, journal, events)
-    left = stock - customers if customers < stock else None
-    if available != left:
-        _add(verdict, f"promotions on sale: shown with {available} left instead of {left}")
-    return verdict
 
 
 def _check_attempts(verdict: Verdict, attempts: Sequence[Attempt]) -> None:
-    """Everyone was answered, once, with a coupon or an honest refusal, and could read it."""
+    """Everyone was served, once, and honestly."""
     tries = Counter(attempt.customer_id for attempt in attempts)
     if len(tries) != verdict.customers:
-        _add(verdict, f"{verdict.customers} customers were to be served, {len(tries)} were")
-    _add_named(
-        verdict, "customers tried more than once", (name for name, n in tries.items() if n > 1)
+        verdict.add(f"{verdict.customers} customers were to be served, {len(tries)} were")
+    verdict.add_named(
+        "customers tried more than once", (name for name, n in tries.items() if n > 1)
     )
-    strange: dict[tuple[int, str], list[str]] = {}
-    for attempt in attempts:
-        answer = (attempt.status, attempt.code)
-        if not attempt.granted and answer not in REFUSALS:
-            strange.setdefault(answer, []).append(attempt.customer_id)
-    for (status, code), names in strange.items():
-        verdict.errors += len(names)
-        what = f"{status} {code}" if status else f"no answer ({code})"
-        _add_named(verdict, f"unexpected answers, {what}", names)
+    check_answers(verdict, attempts)
+
+
+def check_answers(verdict: Verdict, attempts: Sequence[Attempt]) -> None:
+    """A coupon that could be read, or an honest refusal: nothing else is an answer."""
+    verdict.add_strange(
+        (a.status, a.code, a.customer_id)
+        for a in attempts
+        if not a.granted and (a.status, a.code) not in REFUSALS
+    )
     refused = [a for a in attempts if (a.status, a.code) in REFUSALS]
     if refused and verdict.granted < verdict.stock:
-        _add(verdict, f"{len(refused)} were refused with {verdict.granted} of "
+        verdict.add(f"{len(refused)} were refused with {verdict.granted} of "
              f"{verdict.stock} coupons granted")  # fmt: skip
-    _add_named(
-        verdict,
+    verdict.add_named(
         "granted coupons never became readable",
         (a.coupon_id for a in attempts if a.granted and a.visible_ms is None),
     )
@@ -126,25 +97,30 @@ def _check_source(verdict: Verdict, name: str, source: Sequence[Sold]) -> None:
     """One source by itself: as many as there should be, numbered 1 to n, nobody twice."""
     expected = min(verdict.customers, verdict.stock)
     if len(source) != expected:
-        _add(verdict, f"{name}: {len(source)} coupons instead of {expected}")
+        verdict.add(f"{name}: {len(source)} coupons instead of {expected}")
     over = max(0, len(source) - verdict.stock)
     if over:
         verdict.oversold = max(verdict.oversold, over)
-        _add(verdict, f"{name}: coupons oversold: {over}")
-    ids = _repeated(sold.coupon_id for sold in source)
-    owners = _repeated(sold.owner for sold in source)
-    verdict.duplicates = max(verdict.duplicates, sum(ids.values()), sum(owners.values()))
-    _add_named(verdict, f"{name}: coupon ids that appear more than once", ids)
-    _add_named(verdict, f"{name}: customers with more than one coupon", owners)
-    _add_gaps(verdict, f"{name}: numbers", [sold.number for sold in source])
-    _add_named(
-        verdict,
+        verdict.add(f"{name}: coupons oversold: {over}")
+    owners = repeated(sold.owner for sold in source)
+    verdict.duplicates = max(verdict.duplicates, sum(owners.values()))
+    verdict.add_named(f"{name}: customers with more than one coupon", owners)
+    check_numbers(verdict, name, source)
+
+
+def check_numbers(verdict: Verdict, name: str, source: Sequence[Sold]) -> None:
+    """One source by itself: every id once, numbered 1 to n."""
+    ids = repeated(sold.coupon_id for sold in source)
+    verdict.duplicates = max(verdict.duplicates, sum(ids.values()))
+    verdict.add_named(f"{name}: coupon ids that appear more than once", ids)
+    verdict.add_gaps(f"{name}: numbers", [sold.number for sold in source])
+    verdict.add_named(
         f"{name}: coupons whose id does not end with their number",
         (sold.coupon_id for sold in source if not sold.coupon_id.endswith(f"-{sold.number}")),
     )
 
 
-def _check_agreement(verdict: Verdict, sources: Mapping[str, Sequence[Sold]]) -> None:
+def check_agreement(verdict: Verdict, sources: Mapping[str, Sequence[Sold]]) -> None:
     """What was answered is in the read table and in the journal, and nothing else is."""
     answered = {sold.coupon_id: sold for sold in sources["answers"]}
     missing: set[str] = set()
@@ -152,28 +128,25 @@ def _check_agreement(verdict: Verdict, sources: Mapping[str, Sequence[Sold]]) ->
         kept = {sold.coupon_id: sold for sold in sources[name]}
         gone = [coupon for coupon in answered if coupon not in kept]
         missing.update(gone)
-        _add_named(verdict, f"{name}: answered coupons are missing", gone)
-        _add_named(
-            verdict,
+        verdict.add_named(f"{name}: answered coupons are missing", gone)
+        verdict.add_named(
             f"{name}: coupons that no answer promised",
             (coupon for coupon in kept if coupon not in answered),
         )
-        _add_named(
-            verdict,
+        verdict.add_named(
             f"{name}: coupons of another customer than was answered",
             (c for c, sold in kept.items() if c in answered and answered[c].owner != sold.owner),
         )
     verdict.lost = len(missing)
 
 
-def _check_journal(
+def check_rows(
     verdict: Verdict, journal: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
-) -> None:
-    """The journal by itself: versions 1 to n, a start, an end if sold out, sums that hold."""
+) -> list[Mapping[str, Any]]:
+    """The journal's rows: versions 1 to n, a start, sums that hold; the events in their order."""
     rows = sorted(zip(journal, events, strict=True), key=lambda pair: int(pair[0]["version"]))
-    _add_gaps(verdict, "journal: versions", [int(row["version"]) for row, _ in rows])
-    _add_named(
-        verdict,
+    verdict.add_gaps("journal: versions", [int(row["version"]) for row, _ in rows])
+    verdict.add_named(
         "journal: rows that differ from their event, versions",
         (
             str(row["version"])
@@ -181,8 +154,7 @@ def _check_journal(
             if any(row[key] != event[key] for key in ("promotionId", "version", "type", "at"))
         ),
     )
-    _add_named(
-        verdict,
+    verdict.add_named(
         "journal: events whose stock is not available + held + sold, versions",
         (
             str(event["version"])
@@ -193,29 +165,5 @@ def _check_journal(
     )
     types = [str(event["type"]) for _, event in rows]
     if types[:1] != ["PromotionStarted"] or types.count("PromotionStarted") != 1:
-        _add(verdict, "journal: PromotionStarted is not the first event, once")
-    ends = int(verdict.customers >= verdict.stock)
-    if types.count("PromotionFinished") != ends or (ends and types[-1:] != ["PromotionFinished"]):
-        _add(verdict, f"journal: PromotionFinished is not the last event, {ends} times")
-
-
-def _repeated(values: Iterable[str]) -> dict[str, int]:
-    """Each value that appears more than once, and how often beyond the first."""
-    return {value: n - 1 for value, n in Counter(values).items() if n > 1}
-
-
-def _add_gaps(verdict: Verdict, what: str, numbers: Sequence[int]) -> None:
-    missing = set(range(1, max(numbers, default=0) + 1)).difference(numbers)
-    _add_named(verdict, f"{what} missing", (str(number) for number in sorted(missing)))
-
-
-def _add_named(verdict: Verdict, what: str, names: Iterable[str]) -> None:
-    """One sentence for all of a kind, with the first few by name; none where there are none."""
-    found = list(names)
-    if found:
-        more = ", ..." if len(found) > NAMED else ""
-        _add(verdict, f"{what}: {len(found)} ({', '.join(found[:NAMED])}{more})")
-
-
-def _add(verdict: Verdict, violation: str) -> None:
-    verdict.violations.append(violation)
+        verdict.add("journal: PromotionStarted is not the first event, once")
+    return [event for _, event in rows]

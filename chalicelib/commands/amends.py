@@ -63,12 +63,16 @@ def make_amends(
 
 def _renumber(folded: Folded, changed: set[Place]) -> Iterator[CouponEvent]:
     owners: dict[int, Place] = {}
-    for place in sorted(folded.coupons, key=lambda place: (place in changed, place)):
+
+    def claim(place: Place) -> tuple[bool, int, Place]:
+        return (place in changed, folded.coupons[place].grabbed_at, place)
+
+    for place in sorted(folded.coupons, key=claim):
         owners.setdefault(place[1], place)
     number = max(owners, default=0)
-    for place in sorted(changed):
-        coupon = folded.coupons[place]
-        if owners[place[1]] == place or coupon not in folded.active:
+    for coupon in folded.active:
+        place = (coupon.customer_id, coupon.number)
+        if owners[coupon.number] == place:
             continue
         number += 1
         moved = replace(coupon, number=number)

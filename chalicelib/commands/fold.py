@@ -128,9 +128,13 @@ def fold_in(folded: Folded, conflicts: Iterable[AnyEvent]) -> set[tuple[str, int
 
 
 def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:
-    weight = {"PAID": 1, "REFUND_DUE": 2}
-    ours, theirs = weight.get(event.state, 0), weight.get(there.state, 0)
-    return (ours, event.version) > (theirs, there.version)
+    """Money decides within a generation; what a recovery has settled stands above all before."""
+
+    def weight(told: CouponEvent) -> tuple[int, int, int]:
+        money = {"PAID": 1, "REFUND_DUE": 2}.get(told.state, 0)
+        return (told.version // GENERATION, money, told.version)
+
+    return weight(event) > weight(there)
 
 
 def letter(coupon: CouponEvent) -> str:

@@ -2,97 +2,25 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from demo.figures import figures, percentile
-from demo.history import Attempt, read_history
-from demo.verify import Verdict, verify
-
-PROMOTION = "p"
-
-
-@dataclass
-class Sale:
-    """A run that a test may tamper with."""
-
-    customers: int
-    stock: int
-    attempts: list[Attempt]
-    coupons: list[dict[str, Any]]
-    journal: list[dict[str, Any]]
-    available: int | None
-
-    def verdict(self) -> Verdict:
-        return verify(
-            self.customers, self.stock, self.attempts, self.coupons, self.journal, self.available
-        )
-
-    def change_attempt(self, position: int, **changes: Any) -> None:
-        self.attempts[position] = replace(self.attempts[position], **changes)
-
-    def change_event(self, version: int, /, **changes: Any) -> None:
-        """Change an event, in its JSON and in the attributes beside it."""
-        row = self.journal[version - 1]
-        event = json.loads(row["event"]) | changes
-        self.journal[version - 1] = row_of(event)
-
-
-def row_of(event: dict[str, Any]) -> dict[str, Any]:
-    keys = ("promotionId", "version", "type", "at")
-    return {key: event[key] for key in keys} | {"event": json.dumps(event)}
-
-
-def event_of(stock: int, version: int, kind: str, sold: int, **more: Any) -> dict[str, Any]:
-    counts = {"stock": stock, "available": stock - sold, "held": 0, "sold": sold}
-    head = {"type": kind, "promotionId": PROMOTION, "version": version, "at": 1000 + version}
-    return head | counts | more
-
-
-def attempt(position: int, *, number: int = 0) -> Attempt:
-    won = number > 0
-    return Attempt(
-        customer_id=f"c{position}",
-        status=201 if won else 409,
-        code="GRABBED" if won else "SOLD_OUT",
-        coupon_id=f"{PROMOTION}-{number}" if won else "",
-        number=number,
-        started_ms=1000.0 + position,
-        latency_ms=5.0,
-        visible_ms=40.0 if won else None,
-    )
-
-
-def good_sale(customers: int = 12, stock: int = 5) -> Sale:
-    winners = min(customers, stock)
-    events = [event_of(stock, 1, "PromotionStarted", 0)]
-    coupons = []
-    for number in range(1, winners + 1):
-        more = {"customerId": f"c{number}", "number": number}
-        events.append(event_of(stock, number + 1, "CouponGrabbed", number, **more))
-        coupons.append({"couponId": f"{PROMOTION}-{number}", "promotionId": PROMOTION, **more})
-    if customers >= stock:
-        events.append(event_of(stock, winners + 2, "PromotionFinished", winners))
-    attempts = [
-        attempt(position, number=position if position <= winners else 0)
-        for position in range(1, customers + 1)
-    ]
-    journal = [row_of(event) for event in events]
-    left = stock - customers if customers < stock else None
-    return Sale(customers, stock, attempts, coupons, journal, left)
+from demo.verify import verify
+from tests.unit.demo_runs import (
+    PROMOTION,
+    Sale,
+    attempt,
+    event_of,
+    good_sale,
+    named,
+    row_of,
+)
 
 
 @pytest.fixture
 def sale() -> Sale:
     return good_sale()
-
-
-def named(verdict: Verdict, *words: str) -> bool:
-    """One violation has all the words."""
-    assert not verdict.passed
-    return any(all(word in text for word in words) for text in verdict.violations)
 
 
 # --- a good sale
@@ -346,29 +274,3 @@ def test_an_empty_run_does_not_pass() -> None:
     verdict = verify(3, 2, [], [], [], None)
     assert named(verdict, "3 customers were to be served, 0 were")
     assert named(verdict, "answers: 0 coupons instead of 2")
-
-
-# --- the history's file, and the figures
-
-
-def test_a_history_reads_back_as_it_was_written(tmp_path: Any, sale: Sale) -> None:
-    file = tmp_path / "history.jsonl"
-    file.write_text("".join(attempt.to_line() for attempt in sale.attempts))
-    assert read_history(file) == sale.attempts
-
-
-def test_a_percentile_is_a_value_that_was_measured() -> None:
-    values = [float(value) for value in range(200, 0, -1)]
-    assert percentile(values, 50) == 100.0
-    assert percentile(values, 99) == 198.0
-    assert percentile(values, 100) == 200.0
-    assert percentile([7.0], 99) == 7.0
-    assert percentile([], 99) == 0.0
-
-
-def test_figures_span_the_first_grab_to_the_last_answer(sale: Sale) -> None:
-    found = figures(sale.attempts)
-    assert found["seconds"] == 0.016
-    assert found["grabs_per_s"] == 750.0
-    assert (found["p50_ms"], found["p99_ms"], found["visible_p99_ms"]) == (5.0, 5.0, 40.0)
-    assert found["answers"] == {"201 GRABBED": 5, "409 SOLD_OUT": 7}

@@ -311,6 +311,28 @@ def test_money_that_moved_is_never_forgotten(
     assert states["bob"] & {"GRABBED", "REVOKED"}
 
 
+def test_a_number_of_two_customers_whom_the_journal_both_knows_is_given_anew(
+    live: Live, broker: Broker, outside: Outside, repair: Repair, binary_store: Redis
+) -> None:
+    """The second one's grab was a conflict, and the payment after it was not."""
+    sale = live(stock=9, hold_seconds=600)
+    then = snapshot(binary_store, sale)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    go_back(binary_store, sale, then)
+    grab(sale, "bob", outside)
+    assert pay_coupon(PayCoupon(sale, 1, "bob", "r"), outside).outcome == "PAID"
+    journal_all(broker)
+    assert fold(journal.read(sale)).coupons.keys() == {("alice", 1), ("bob", 1)}
+    recover_promotion(sale, outside, repair)
+    journal_all(broker)
+    active = fold(journal.read(sale)).active
+    assert {(coupon.customer_id, coupon.state) for coupon in active} == {
+        ("alice", "GRABBED"), ("bob", "PAID"),
+    }  # fmt: skip
+    assert len({coupon.number for coupon in active}) == 2
+
+
 def test_a_payment_for_what_was_revoked_is_a_refund(
     live: Live, broker: Broker, outside: Outside, repair: Repair, binary_store: Redis
 ) -> None:
