@@ -26,6 +26,7 @@ AGAIN_S = 0.4
 TRIES = 15
 POSTMAN_S = 0.15
 POSTMAN_DELAY_S = 4
+POSTMAN_HOLDS_S = 60
 QUEUES = ("journal", "coupons", "active-promotions", "events", "timers")
 POISON = (
     "no JSON at all, {mark}",
@@ -50,6 +51,7 @@ class Injector:
         self._pushed = 0
         self._started = time.monotonic()
         self.done: Counter[str] = Counter()
+        self.lost_at: list[int] = []
         self.poison: defaultdict[str, list[str]] = defaultdict(list)
 
     def plan(self, faults: list[Fault]) -> None:
@@ -126,6 +128,7 @@ class Injector:
             return False
         with self._parts.store() as store:
             store.flushall()
+        self.lost_at.append(int(time.time() * 1000))
         return True
 
     def _snapshot(self, fault: Fault) -> bool:
@@ -143,6 +146,7 @@ class Injector:
         self._parts.kill(STORE)
         self._parts.restore(snapshot)
         self._parts.start(STORE)
+        self.lost_at.append(int(time.time() * 1000))
         self._note("snapshot restored")
 
     def _broker(self, fault: Fault) -> bool:
@@ -168,18 +172,21 @@ class Injector:
         """Take a few messages and send each again one to three times, later, in another order."""
         queue = self._rng.choice(QUEUES)
         url = self._queues[queue]
-        taken = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        taken = self._sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=POSTMAN_HOLDS_S
+        ).get("Messages", [])
         copies = [m["Body"] for m in taken for _ in range(self._rng.randint(1, 3))]
         self._rng.shuffle(copies)
         for body in copies:
             delay_s = self._rng.randint(0, POSTMAN_DELAY_S)
             self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_s)
-        poison = set(self.poison[queue])
-        self.poison[queue] += [body for body in copies if body in poison]
         for message in taken:
-            if message["Body"] in poison:
-                self.poison[queue].remove(message["Body"])
             self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        put = self.poison[queue]
+        repeated = [body for body in copies if body in put]
+        for body in (message["Body"] for message in taken if message["Body"] in put):
+            put.remove(body)
+        put += repeated
         if time.monotonic() < until:
             self._after(POSTMAN_S, lambda: self._post(until))
 

@@ -56,6 +56,7 @@ class Folded:
     """
 
     promotion_id: str
+    limit: int = 0
     stock: int = 0
     started: Event | None = None
     ended: Event | None = None
@@ -94,10 +95,13 @@ def fold(
 ) -> Folded:
     """Fold one promotion's events; whatever is wrong at any version is found."""
     folded = Folded(promotion_id)
+    told = list(events)
+    for event in told:  # the start may be told late, when it was lost with the store
+        folded.limit = max(folded.limit, event.get("couponsPerCustomer", 0))
     taken = sorted(int(event["version"]) for event in conflicts)
     first = {version // GENERATION: version for version in reversed(taken)}
     version = 0
-    for event in sorted(events, key=lambda event: int(event["version"])):
+    for event in sorted(told, key=lambda event: int(event["version"])):
         if folded.amends and (event["at"], _counts(event)) != (
             folded.amends["at"], _counts(folded.amends)
         ):  # fmt: skip
@@ -161,17 +165,13 @@ def _end_amends(folded: Folded, findings: Findings) -> None:
         told = f"{_counts(amends)} instead of {_expected(folded)}, {_name(amends)}"
         findings.add("journal: a recovery whose counts its coupons do not have", told)
     for customer, active in folded.active.items():
-        if active > _limit(folded):
+        if active > folded.limit:
             findings.add("journal: a customer over the limit after a recovery",
                          f"{customer}, {_name(amends)}")  # fmt: skip
     owners = Counter(n for (_, n), e in folded.coupons.items() if state_of(e) in ACTIVE)
     for number in sorted(n for n, times in owners.items() if times > 1):
         findings.add("journal: a number of two customers after a recovery",
                      f"{number}, {_name(amends)}")  # fmt: skip
-
-
-def _limit(folded: Folded) -> int:
-    return int(folded.started["couponsPerCustomer"]) if folded.started else 0
 
 
 def _expected(folded: Folded) -> tuple[int, int, int, int]:
@@ -184,8 +184,7 @@ def _change(folded: Folded, event: Event, findings: Findings) -> None:
     type_ = event["type"]
     if type_ == "PromotionStarted":
         if folded.started is None:
-            folded.stock = event["stock"] + sum(folded.restocks)
-        folded.started = folded.started or event
+            folded.stock, folded.started = event["stock"], event
         if event["at"] < event["opensAt"]:
             findings.add("journal: started before its time", _name(event))
     elif type_ == "PromotionRestocked":
@@ -217,7 +216,7 @@ def _move(folded: Folded, event: Event, findings: Findings) -> None:
     folded.coupons[coupon] = event
     folded.lives.setdefault(coupon, []).append(state)
     _count(folded, event, 1)
-    if folded.active[coupon[0]] > _limit(folded) and not folded.unsure:
+    if folded.active[coupon[0]] > folded.limit and not folded.unsure:
         findings.add("journal: a customer over the limit", f"{coupon[0]}, {_name(event)}")
     if state == "GRABBED" and not folded.unsure:
         _check_grab(folded, event, findings)

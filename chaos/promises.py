@@ -14,6 +14,7 @@ TOLERANCE_MS = 50
 GRANTED = (201, 202)
 GOOD = (200, 201, 202)
 BAD = 400
+NOT_FOUND = 404
 SERVER_ERROR = 500
 UNAVAILABLE = 503
 _REFUSALS: dict[str, set[tuple[int, str]]] = {
@@ -218,15 +219,23 @@ def _check_keys(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None
 
 
 def _last_answers(lines: Iterable[Line]) -> dict[CouponKey, Line]:
-    """Of each coupon the last answer that says something."""
-    said = [line for line in lines if line["status"] and not unanswered(line)]
-    said.sort(key=lambda line: float(line["ended"]))
-    return {(line["customer"], line["number"]): line for line in said}
+    """Of each coupon the last answer that says something.
+
+    "Unknown" says nothing where the customer asked again and was told to come back later.
+    """
+    last: dict[CouponKey, Line] = {}
+    for line in sorted(lines, key=lambda line: float(line["ended"])):
+        coupon = (line["customer"], line["number"])
+        if line["status"] and not unanswered(line):
+            last[coupon] = line
+        elif coupon in last and last[coupon]["status"] == NOT_FOUND:
+            del last[coupon]
+    return last
 
 
 def _check_payment(coupon: CouponKey, last: Line, sale: Folded, findings: Findings) -> None:
     """Money has moved: the coupon is paid, or a refund is on record; never neither."""
-    if last["status"] == 404 and coupon not in sale.coupons:  # noqa: PLR2004 - was never granted
+    if last["status"] == NOT_FOUND and coupon not in sale.coupons:  # it was never granted
         return
     told_paid = last["status"] in GOOD
     if not sale.had(coupon, *(("PAID", "REVOKED") if told_paid else ("REFUND_DUE", "REVOKED"))):

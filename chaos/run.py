@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -192,6 +192,7 @@ def _report(
         "promotions": len({event["promotionId"] for event in evidence["journal"]}),
         "events": len(evidence["journal"]),
         "conflicts": len(evidence["conflicts"]),
+        "recoveries_s": recoveries_s(evidence["journal"], injector.lost_at),
         "answers": dict(sorted(answers.items())),
         "violations": findings.count,
         "found": {wrong: places[:WHERE_SHOWN] for wrong, places in findings.found.items()},
@@ -199,12 +200,30 @@ def _report(
     }
 
 
+def recoveries_s(journal: Sequence[Mapping[str, Any]], lost_at: Sequence[int]) -> list[float]:
+    """How long each recovery took, since the first loss behind the promotion's last one; sorted."""
+    found = []
+    since: dict[str, int] = {}
+    for event in sorted(journal, key=lambda event: (event["promotionId"], event["version"])):
+        if event["type"] == "PromotionRecovered":
+            from_ = since.get(event["promotionId"], 0)
+            first = next((at for at in lost_at if from_ < at <= event["at"]), None)
+            found += [] if first is None else [round((event["at"] - first) / 1000, 1)]
+        if event["type"] in ("PromotionStarted", "PromotionRecovered"):
+            since[event["promotionId"]] = event["at"]
+    return sorted(found)
+
+
 def _print_verdict(report: dict[str, Any], findings: Findings) -> None:
     print(f"\n  faults      {', '.join(f'{n} {kind}' for kind, n in report['faults'].items())}")
     print(f"  requests    {report['requests']:,}, {report['accepted']:,} coupons granted, "
           f"{report['unanswered']:,} without an answer")  # fmt: skip
     print(f"  journal     {report['events']:,} events of {report['promotions']} promotions, "
-          f"{report['conflicts']} conflicts\n")  # fmt: skip
+          f"{report['conflicts']} conflicts")  # fmt: skip
+    took = report["recoveries_s"]
+    if took:
+        print(f"  recoveries  {len(took)}, after {took[0]:.0f} to {took[-1]:.0f} s")
+    print()
     for sentence in findings.sentences():
         print(f"  violation: {sentence}")
     verdict = "PASSED" if not findings.count else "FAILED"
