@@ -3,7 +3,7 @@
 from chalicelib import answers
 from chalicelib.answers import Answer
 from chalicelib.commands.grab import Grab, GrabCoupon
-from chalicelib.commands.missing import verdict_on
+from chalicelib.commands.missing import Verdict, verdict_on
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.promotions import find_promotion
 from chalicelib.commands.recover import ask_for_recovery
@@ -20,11 +20,9 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
     """
     if grab.outcome != "UNKNOWN":
         return answers.grabbed(grab)
-    verdict = verdict_on(command.promotion_id)
+    verdict = _verdict(command.promotion_id)
     if verdict == "UNKNOWN_PROMOTION":
         return answers.problem(verdict)
-    if verdict == "RECOVERING":
-        ask_for_recovery(command.promotion_id, outside())
     row = find_promotion(command.promotion_id)
     if row is None or row.coupons_per_customer > 1:
         return answers.problem(verdict)
@@ -36,11 +34,26 @@ def settled(command: PayCoupon | GiveBackCoupon, done: Settled) -> Answer:
     """The coupon after a payment or a return.
 
     Where the store knows nothing, a repeat of what the tables have is answered with the coupon.
+    A coupon that the tables have and the store denies is a store that has gone back in time: a
+    payer is not told "unknown" then.
     """
-    if done.outcome != "UNKNOWN":
+    if done.outcome not in ("UNKNOWN", "UNKNOWN_COUPON"):
         return answers.settled(done)
     held = coupon_by_id(command.customer_id, coupon_id(command.promotion_id, command.number))
+    if done.outcome == "UNKNOWN_COUPON":
+        if held is None:
+            return answers.settled(done)
+        ask_for_recovery(command.promotion_id, outside())
+        return answers.problem("RECOVERING")
     wanted = "PAID" if isinstance(command, PayCoupon) else "RELEASED"
     if held is not None and held.state == wanted:
         return answers.ok(held.to_json())
-    return answers.problem(verdict_on(command.promotion_id))
+    return answers.problem(_verdict(command.promotion_id))
+
+
+def _verdict(promotion_id: str) -> Verdict:
+    """The tables' word on a promotion; a recovery begins where one is needed."""
+    verdict = verdict_on(promotion_id)
+    if verdict == "RECOVERING":
+        ask_for_recovery(promotion_id, outside())
+    return verdict

@@ -8,6 +8,7 @@ from pynamodb.exceptions import PynamoDBException
 from chalicelib import answers, telemetry
 from chalicelib.answers import Answer
 from chalicelib.clients import AWS_ERRORS
+from chalicelib.commands.decision import NotOnRecord
 from chalicelib.commands.offer import UnknownItem
 from chalicelib.validation import InvalidInput
 
@@ -39,7 +40,7 @@ def honestly(view: Callable[[], Answer]) -> Answer:
     except redis.RedisError as error:
         away = str(error).startswith(_AWAY_WORDS)
         return _outage("STORE_UNAVAILABLE" if away else "STORE_ERROR", error)
-    except AWS_ERRORS as error:
+    except (NotOnRecord, *AWS_ERRORS) as error:
         return _outage("QUEUE_UNAVAILABLE", error)
     except PynamoDBException as error:
         return _outage("TABLE_UNAVAILABLE", error)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # The longest delay that SQS takes.
 MAX_DELAY_S = 900
+# The time of a timer that asks for a look at once: somebody doubts the promotion's state.
+DOUBT = 0
 # What sending and receiving a message takes.
 EARLY_MS = 200
 

@@ -20,16 +20,19 @@ def outside() -> Outside:
     return Outside(clients.store(), publisher(), arm, keep_in_journal)
 
 
-def keep_in_journal(event: AnyEvent) -> None:
+def keep_in_journal(event: AnyEvent) -> bool:
     """Put an event into the journal that the broker did not take; the outbox has it as well.
 
     The sweep looks after the promotion until the outbox is empty, also if it was over for long.
+    Returns whether the journal has it.
     """
     try:
         journal.append(event)
         look_after_again(event.promotion_id)
     except (PynamoDBException, *clients.AWS_ERRORS) as error:
         telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
+        return False
+    return True
 
 
 def read_tables(promotion_id: str) -> Tables:

@@ -1,9 +1,9 @@
 """Amends: what a recovery has to decide when the store had told two stories.
 
-Whoever was told yes keeps the coupon as long as the stock lasts: the paid first, then those the
-journal knew, then in the order in which they came. The others get a truthful record: REVOKED, or
-REFUND_DUE where money has moved. A number that two customers got stays with the one the journal
-knew; the other one's coupon gets a new number.
+Whoever was told yes keeps the coupon as long as the stock lasts: the paid first, unpaid ones that
+are overdue last, those the journal knew before the others, in the order in which they came. The
+others get a truthful record: REVOKED, or REFUND_DUE where money has moved. A number that two
+customers got stays with the one the journal knew; the other one's coupon gets a new number.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def make_amends(
         lost: how many versions nobody could find.
     """
     changed = changed | folded.overruled
-    told = [*_renumber(folded, changed), *_take_back(folded, changed)]
+    told = [*_renumber(folded, changed), *_take_back(folded, changed, now)]
     settled = {(event.customer_id, event.number) for event in told}
     told += [folded.coupons[place] for place in sorted(changed - settled)]
     held, sold = folded.held, folded.sold
@@ -82,10 +82,13 @@ def _renumber(folded: Folded, changed: set[Place]) -> Iterator[CouponEvent]:
         yield moved
 
 
-def _take_back(folded: Folded, changed: set[Place]) -> Iterator[CouponEvent]:
-    def claim(coupon: CouponEvent) -> tuple[bool, bool, int, int]:
+def _take_back(folded: Folded, changed: set[Place], now: int) -> Iterator[CouponEvent]:
+    def claim(coupon: CouponEvent) -> tuple[bool, bool, bool, int, int]:
+        unpaid = coupon.state != "PAID"
+        # Its release may be what was forgotten, and its unit another's by then.
+        overdue = unpaid and coupon.deadline is not None and coupon.deadline <= now
         doubtful = (coupon.customer_id, coupon.number) in changed
-        return (coupon.state != "PAID", doubtful, coupon.grabbed_at, coupon.number)
+        return (unpaid, overdue, doubtful, coupon.grabbed_at, coupon.number)
 
     for coupon in list(_without_a_unit(folded, sorted(folded.active, key=claim))):
         cls = RefundRecorded if coupon.state == "PAID" else CouponRevoked

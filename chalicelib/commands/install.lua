@@ -13,7 +13,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return {'EXISTS', {'state', found or 'RECOVERING'}, {}}
 end
 redis.call('HSET', KEYS[1], 'state', 'SCHEDULED', 'version', 0, 'granted', 0, 'sold', 0,
-  unpack(ARGV, 2))
+  'history', history(), unpack(ARGV, 2))
 local promotion = read_promotion()
 local now = now_ms()
 advance(promotion, now)

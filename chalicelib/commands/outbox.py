@@ -4,7 +4,7 @@ Publish first, remove after: a crash in between repeats an event and never loses
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 from redis import Redis
 
@@ -50,12 +50,16 @@ def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) 
 
     Several relays at once only repeat events, which every consumer has to bear anyway.
     """
-    outbox = scripts.key(promotion_id, "outbox")
-    while entries := cast("list[tuple[str, dict[str, str]]]", store.xrange(outbox, count=BATCH)):
-        waiting = [events.from_mapping(fields) for _, fields in entries]
-        if not publish(waiting, promotion_id, store, publisher, trimmed_later=False):
+    while batch := waiting(promotion_id, store, BATCH):
+        if not publish(batch, promotion_id, store, publisher, trimmed_later=False):
             break
-    return int(store.xlen(outbox))
+    return int(store.xlen(scripts.key(promotion_id, "outbox")))
+
+
+def waiting(promotion_id: str, store: Redis, most: int | None = None) -> list[AnyEvent]:
+    """What waits in a promotion's outbox, in order."""
+    entries: Any = store.xrange(scripts.key(promotion_id, "outbox"), count=most)
+    return [events.from_mapping(fields) for _, fields in entries]
 
 
 def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> bool:

@@ -12,7 +12,8 @@
 --                             restock:<key> (how many a restock that is done has added),
 --                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
 --                             once it is over,
---                             recovering (fenced: nobody but the recovery may touch it)
+--                             recovering (fenced: nobody but the recovery may touch it) and
+--                             fenced_at (ms), history (see `history`; none once it is retired)
 -- KEYS[2]  customers  hash    customer -> their coupons, see `write_coupon`
 -- KEYS[3]  outbox     stream  events decided and not yet published, id = "<version>-0"
 -- KEYS[4]  holds      zset    "<number> <customer>" -> deadline (ms) of an unpaid coupon
@@ -30,11 +31,19 @@ local function lost_customers(granted)
   return granted and granted ~= '0' and redis.call('EXISTS', KEYS[2]) == 0
 end
 
+-- Which history of its data the store is in: a new one begins with every restart and with every
+-- fail-over, and only then can writes have been forgotten. So what was written in an earlier one
+-- is not trusted until a recovery has compared it with the journal. "" where it is not told.
+local function history()
+  local told = redis.pcall('INFO', 'replication')
+  return type(told) == 'string' and string.match(told, 'master_replid:(%x+)') or ''
+end
+
 local function read_promotion()
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
-    'hold_ms', 'timer_at', 'recovering')
-  if not f[1] or f[15] or lost_customers(f[9]) then
+    'hold_ms', 'timer_at', 'recovering', 'history')
+  if not f[1] or f[15] or (f[16] and f[16] ~= history()) or lost_customers(f[9]) then
     return nil
   end
   return {

@@ -23,4 +23,7 @@ for i = 1, 4 do
     redis.call('DEL', KEYS[i + 4])
   end
 end
+if mine then
+  redis.call('HSET', KEYS[1], 'history', history())
+end
 return {mine and 'RECOVERED' or 'SUPERSEDED', {}, {}}

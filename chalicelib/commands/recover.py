@@ -1,16 +1,18 @@
 """Recovery: give a promotion its state in the store back, from the journal.
 
-Something is wrong when a live promotion has no state, when the journal knows a newer version
-than the store, or when two events came under one version: the store was wiped, or a fail-over
-forgot its last writes. Then, in steps that may be repeated and interrupted at any point:
+Something is wrong, or may be, when a live promotion has no state, when the journal knows a newer
+version than the store, when two events came under one version, or when the store is in another
+history than the one the state was written in: it was wiped, restarted, or a fail-over forgot its
+last writes. Then, in steps that may be repeated and interrupted at any point:
 
 1. Fence: the scripts answer nobody any more, so nothing new is decided.
 2. Barrier: wait until what was decided before has reached the journal. That is so when
    `settle_s` have passed (no function that decided before the fence still runs), the outbox's
    events are in the journal, and the journal's queue is empty.
-3. Fold the journal, and the conflicts with it; who was told yes keeps the coupon as long as the
+3. If nothing was forgotten after all, take the fence down, and that is it.
+4. Fold the journal, and the conflicts with it; who was told yes keeps the coupon as long as the
    stock lasts, and has a truthful record otherwise.
-4. Install, in one step that only the holder of the fence can do. A new generation of versions
+5. Install, in one step that only the holder of the fence can do. A new generation of versions
    begins, so nothing of before can be mistaken for something of after.
 """
 
@@ -31,7 +33,7 @@ from chalicelib.commands.offer import store_fields
 from chalicelib.commands.promotions import PromotionRow, find_promotion
 from chalicelib.config import settings
 from chalicelib.events import GENERATION, AnyEvent
-from chalicelib.timers import Timer
+from chalicelib.timers import DOUBT, Timer
 
 _CHUNK = 500
 _AGAIN_MS = 1000
@@ -54,8 +56,8 @@ class Repair:
 class Recovery:
     """How far a recovery has come.
 
-    outcome: HEALTHY, WAITING (for `detail`; a timer goes on with it), RECOVERED, SUPERSEDED
-    (another one was first), OVER, UNKNOWN_PROMOTION.
+    outcome: HEALTHY, WAITING (for `detail`; a timer goes on with it), RESUMED (nothing was
+    forgotten), RECOVERED, SUPERSEDED (another one was first), OVER, UNKNOWN_PROMOTION.
     """
 
     outcome: str
@@ -87,12 +89,15 @@ def recover_promotion(
     if waits_for:
         outside.arm(Timer(promotion_id, fence.detail["now"] + _AGAIN_MS), fence.detail["now"])
         return Recovery("WAITING", waits_for)
-    recovery = _recover(row, fence.detail["token"], fence.detail["now"], outside.store)
+    recovery = _resume(row, fence.detail["token"], outside.store, doubted=doubted)
+    if recovery.outcome == "STALE":
+        recovery = _recover(row, fence.detail["token"], fence.detail["now"], outside.store)
     telemetry.count("recoveries", by={"outcome": recovery.outcome}, promotion=promotion_id)
-    if recovery.outcome == "RECOVERED":
+    if recovery.outcome in ("RECOVERED", "RESUMED"):
         over.forget(promotion_id)
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
         decide(outside, "advance", promotion_id)
+    if recovery.outcome == "RECOVERED":
         repair.rebuild(promotion_id)
     return recovery
 
@@ -104,7 +109,7 @@ def ask_for_recovery(promotion_id: str, outside: Outside) -> None:
         redis.RedisError: the store is away.
     """
     if outside.store.set(scripts.key(promotion_id, "asked"), 1, nx=True, ex=3):
-        outside.arm(Timer(promotion_id, 0), 0)
+        outside.arm(Timer(promotion_id, DOUBT), 0)
 
 
 def _expected_version(promotion_id: str) -> int:
@@ -122,16 +127,19 @@ def _barrier(promotion_id: str, fence: Any, store: Redis, repair: Repair) -> str
     """What has to be waited for, in a few words; nothing when the barrier is passed."""
     if fence["now"] - fence["since"] < round(settings().settle_s * 1000):
         return "functions that decided before the fence"
-    for event in _waiting(promotion_id, store):
+    for event in outbox.waiting(promotion_id, store):
         journal.append(event)
     if not repair.drained():
         return "events on their way to the journal"
     return ""
 
 
-def _waiting(promotion_id: str, store: Redis) -> list[AnyEvent]:
-    entries: Any = store.xrange(scripts.key(promotion_id, "outbox"))
-    return [events.from_mapping(fields) for _, fields in entries]
+def _resume(row: PromotionRow, token: str, store: Redis, *, doubted: bool) -> Recovery:
+    """Take the fence down if the state is complete: the journal has all there can be by now."""
+    promotion_id = row.promotion_id
+    expected = GENERATION**2 if doubted else _expected_version(promotion_id)
+    known = ("resume", promotion_id, token, expected, int(row.revision))
+    return Recovery(scripts.run(store, *known).outcome)
 
 
 def _recover(row: PromotionRow, token: str, now: int, store: Redis) -> Recovery:
@@ -168,7 +176,7 @@ def _install(
         pipe.hset(customers, mapping=chunk)
     for chunk in _chunks(fold.holds(folded)):
         pipe.zadd(holds, chunk)
-    earlier = [e for e in _waiting(promotion_id, store) if e.version < decided[0].version]
+    earlier = [e for e in outbox.waiting(promotion_id, store) if e.version < decided[0].version]
     for event in [*earlier, *decided]:
         pipe.xadd(queued, event.to_fields(), id=f"{event.version}-0")
     for key in built:

@@ -20,4 +20,5 @@ end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('DEL', KEYS[3])
+redis.call('HDEL', KEYS[1], 'history')  -- no fail-over can forget any of it now
 return {'RETIRED', {}, {}}

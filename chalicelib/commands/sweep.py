@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib import telemetry
 from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands import outbox, scripts
-from chalicelib.commands.decision import Decision, Outside, decide
+from chalicelib.commands.decision import Decision, NotOnRecord, Outside, decide
 from chalicelib.commands.promotions import (
     PromotionRow,
     close_promotion,
@@ -59,7 +59,7 @@ def sweep(outside: Outside, repair: Repair) -> Swept:
             outside = replace(outside, publisher=_Away())
         try:
             _sweep_one(row, swept, outside, repair)
-        except (*STORE_ERRORS, ValueError, ArithmeticError, LookupError) as error:
+        except (*STORE_ERRORS, NotOnRecord, ValueError, ArithmeticError, LookupError) as error:
             swept.failed.append(row.promotion_id)
             telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
     telemetry.count("outbox_waiting", swept.waiting)

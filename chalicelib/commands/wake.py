@@ -5,7 +5,7 @@ import time
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.commands.sweep import advance_promotion
-from chalicelib.timers import EARLY_MS, Timer
+from chalicelib.timers import DOUBT, EARLY_MS, Timer
 
 # A queue's delay is in whole seconds, rounded down: this much is left to wait at the most.
 _LONGEST_WAIT_S = 1 + EARLY_MS / 1000
@@ -28,6 +28,6 @@ def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
     if wait_s > 0:
         time.sleep(wait_s)
     outcome = advance_promotion(timer.promotion_id, outside).outcome
-    if outcome == "UNKNOWN":
+    if outcome == "UNKNOWN" or timer.due_at == DOUBT:
         return recover_promotion(timer.promotion_id, outside, repair).outcome
     return outcome

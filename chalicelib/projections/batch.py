@@ -1,8 +1,9 @@
-"""From a Lambda's SQS batch to a projection: good messages are done, bad ones come again.
+"""From a Lambda's SQS batch to a projection: good messages are done, failed ones come again.
 
 Chalice can't switch on ReportBatchItemFailures, so a returned list of failures would be
 ignored and the failed messages deleted. Therefore: delete the successes here, then raise. What
-failed becomes visible again and ends in the DLQ when it has failed too often.
+failed becomes visible again and ends in the DLQ when it has failed too often. What can't be read
+will never be: it goes to the DLQ at once, and holds up nobody who waits for the queue to empty.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from chalicelib import clients, events, telemetry
 from chalicelib.events import AnyEvent, InvalidEvent
+from chalicelib.timers import InvalidTimer
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -80,8 +82,15 @@ def _readable(records: Iterable[Mapping[str, Any]]) -> Iterable[AnyEvent]:
 
 
 def _process(records: list[Mapping[str, Any]], handle: Callable[[SQSRecord], object]) -> None:
+    def handle_or_bury(record: SQSRecord) -> None:
+        try:
+            handle(record)
+        except (InvalidEvent, InvalidTimer) as error:
+            telemetry.count("message_unreadable", message=record.message_id, reason=str(error))
+            _bury(record)
+
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-    results = _run(processor, records, handle)
+    results = _run(processor, records, handle_or_bury)
     failed = [
         (record, reason)
         for record, (status, reason, _) in zip(records, results, strict=True)
@@ -106,6 +115,13 @@ def _run(
 ) -> list[Any]:
     with processor(records=list(records), handler=handle):  # type: ignore[arg-type]
         return processor.process()
+
+
+def _bury(record: SQSRecord) -> None:
+    """Into the dead-letter queue with it; should that fail, it gets there by itself, later."""
+    sqs = clients.sqs()
+    dead_letters = _queue_url(sqs, f"{record.event_source_arn}-dlq")
+    sqs.send_message(QueueUrl=dead_letters, MessageBody=record.body)
 
 
 def _delete(records: list[Mapping[str, Any]]) -> None:

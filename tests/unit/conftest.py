@@ -108,7 +108,7 @@ def armed() -> list[Timer]:
 
 @pytest.fixture
 def outside(store: Redis, broker: Broker, armed: list[Timer]) -> Outside:
-    return Outside(store, broker, lambda timer, _: armed.append(timer), lambda _: None)
+    return Outside(store, broker, lambda timer, _: armed.append(timer), lambda _: True)
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 import app as entry_points
-from chalicelib import clients
+from chalicelib import clients, journal
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
+from chalicelib.events import AnyEvent
 from chalicelib.journal import EventRow
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.batch import BatchFailed
@@ -75,13 +76,56 @@ def test_of_ten_messages_nine_are_done_and_the_poison_ends_in_the_dlq(
 
 
 def test_the_good_ones_of_a_failed_batch_are_not_delivered_again(
-    aws: None, nine_events: list[str]
+    aws: None, nine_events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, _ = queue_with_dlq("journal")
-    for body in [POISON, *nine_events]:
+    url, dlq = queue_with_dlq("journal")
+    for body in nine_events:
         clients.sqs().send_message(QueueUrl=url, MessageBody=body)
+
+    def refuse_the_third(event: AnyEvent) -> None:
+        if event.version == 3:
+            message = "this row just now"
+            raise LookupError(message)
+        journal.append(event)
+
+    monkeypatch.setattr("chalicelib.projections.journal.on_event", refuse_the_third)
     arn = "arn:aws:sqs:us-east-1:123456789012:seckill-test-journal"
-    assert feed(clients.sqs(), Source(url, arn), entry_points.on_journal_messages) == 10
+    assert feed(clients.sqs(), Source(url, arn), entry_points.on_journal_messages) == 9
+    assert bodies(url) == [nine_events[2]]
+    assert len(list(EventRow.scan())) == 8
+    drain(url, "journal", entry_points.on_journal_messages)
+    assert bodies(dlq) == [nine_events[2]]
+
+
+@pytest.mark.parametrize("name", ["journal", "coupons", "active-promotions", "events", "timers"])
+def test_what_can_not_be_read_goes_to_the_dlq_at_its_first_delivery(
+    aws: None, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recovery waits for the journal's queue to empty; nobody may hold that up with garbage."""
+    url, dlq = queue_with_dlq(name)
+    clients.sqs().send_message(QueueUrl=url, MessageBody=POISON)
+    handler = {
+        "journal": entry_points.on_journal_messages,
+        "coupons": entry_points.on_coupon_messages,
+        "active-promotions": entry_points.on_active_promotion_messages,
+        "events": entry_points.on_all_messages,
+        "timers": entry_points.on_timer_messages,
+    }[name]
+    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{name}"
+    assert feed(clients.sqs(), Source(url, arn), handler) == 1
+    assert (bodies(url), bodies(dlq)) == ([], [POISON])
+    assert metrics(capsys.readouterr().out, "message_unreadable")
+
+
+def test_what_can_not_be_read_is_not_lost_when_the_dlq_is_away(aws: None) -> None:
+    """There is no dead-letter queue yet: the message stays where it is."""
+    clients.sqs().send_message(
+        QueueUrl=(url := clients.sqs().get_queue_url(QueueName="seckill-test-journal")["QueueUrl"]),
+        MessageBody=POISON,
+    )
+    clients.sqs().set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-test-journal"
+    feed(clients.sqs(), Source(url, arn), entry_points.on_journal_messages)
     assert bodies(url) == [POISON]
 
 

@@ -48,7 +48,7 @@ class Life(RuleBasedStateMachine):
     )
     def begin(self, stock: int, limit: int, hold_s: int, opens_at: int, closes_at: int) -> None:
         self.broker = Broker()
-        self.outside = Outside(self.store, self.broker, lambda *_: None, lambda _: None)
+        self.outside = Outside(self.store, self.broker, lambda *_: None, lambda _: True)
         row = promotion_row(
             stock, opens_at, closes_at, coupons_per_customer=limit, hold_seconds=hold_s
         )
