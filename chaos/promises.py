@@ -219,17 +219,12 @@ def _check_keys(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None
 
 
 def _last_answers(lines: Iterable[Line]) -> dict[CouponKey, Line]:
-    """Of each coupon the last answer that says something.
-
-    "Unknown" says nothing where the customer asked again and was told to come back later.
-    """
+    """Of each coupon the last answer that says something."""
     last: dict[CouponKey, Line] = {}
     for line in sorted(lines, key=lambda line: float(line["ended"])):
         coupon = (line["customer"], line["number"])
         if line["status"] and not unanswered(line):
             last[coupon] = line
-        elif coupon in last and last[coupon]["status"] == NOT_FOUND:
-            del last[coupon]
     return last
 
 
