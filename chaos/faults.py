@@ -51,7 +51,6 @@ class Injector:
         self._pushed = 0
         self._started = time.monotonic()
         self.done: Counter[str] = Counter()
-        self.lost_at: list[int] = []
         self.poison: defaultdict[str, list[str]] = defaultdict(list)
 
     def plan(self, faults: list[Fault]) -> None:
@@ -128,7 +127,6 @@ class Injector:
             return False
         with self._parts.store() as store:
             store.flushall()
-        self.lost_at.append(int(time.time() * 1000))
         return True
 
     def _snapshot(self, fault: Fault) -> bool:
@@ -146,7 +144,6 @@ class Injector:
         self._parts.kill(STORE)
         self._parts.restore(snapshot)
         self._parts.start(STORE)
-        self.lost_at.append(int(time.time() * 1000))
         self._note("snapshot restored")
 
     def _broker(self, fault: Fault) -> bool:

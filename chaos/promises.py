@@ -1,7 +1,7 @@
 """What customers and the operator were told, against what the journal has. Pure, as checker.py."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chaos.findings import Findings
@@ -139,13 +139,22 @@ def _check_grabs(grabs: Iterable[Line], sale: Folded, findings: Findings) -> Non
             findings.add("answers: granted at another time than it was asked for", _name(line))
 
 
-def _check_refusals(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:
-    """Too early, too late and too many are told only when they are true."""
+def _check_refusals(grabs: Sequence[Line], sale: Folded, findings: Findings) -> None:
+    """Too early, too late and too many are told only when they are true.
+
+    A coupon whose event was lost before anybody was told of it has counted too, as long as the
+    store knew it: it is one of the customer's requests without an answer.
+    """
     if sale.started is None:
         return
     had = defaultdict[str, int](int)
     for customer, _ in sale.coupons:
         had[customer] += 1
+    if sale.missing:
+        unheard = {(line["customer"], line["key"]) for line in grabs if unanswered(line)}
+        heard = {(line["customer"], line["key"]) for line in grabs if line["coupon"]}
+        for customer, _ in unheard - heard:
+            had[customer] += 1
     ended = sale.ended
     for line in grabs:
         code = line["code"]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from chaos.checker import check
@@ -19,7 +20,7 @@ from chaos.evidence import Witness
 from chaos.faults import Injector
 from chaos.findings import Findings
 from chaos.parts import Parts, parts
-from chaos.promises import GRANTED
+from chaos.promises import GRANTED, UNAVAILABLE
 from chaos.schedule import KINDS, schedule
 from localstack.cloud import ROOT
 from localstack.processes import Child, LocalCloudError
@@ -92,7 +93,7 @@ def _run(seed: int, seconds: float, kinds: Sequence[str], publisher: str) -> int
         injector = Injector(running, witness.queues, FOLDER / "faults.jsonl", seed)
         with _load(running, seed, time.time() + seconds) as load:
             injector.plan(schedule(seed, seconds, kinds))
-            _let_it_rage(running, injector, load, seconds)
+            _let_it_rage(running, injector, load, witness, seconds)
             quiet = _settle(running, witness, load)
         evidence = witness.gather(load.histories, dict(injector.poison), running.ended)
     _write(FOLDER / "evidence.json", json.dumps(evidence, default=str))
@@ -134,7 +135,9 @@ def _load(running: Parts, seed: int, until: float) -> Iterator[Load]:
             child.stop()
 
 
-def _let_it_rage(running: Parts, injector: Injector, load: Load, seconds: float) -> None:
+def _let_it_rage(
+    running: Parts, injector: Injector, load: Load, witness: Witness, seconds: float
+) -> None:
     begin = time.monotonic()
     told = begin
     while (now := time.monotonic()) < begin + seconds or injector.busy:
@@ -145,7 +148,8 @@ def _let_it_rage(running: Parts, injector: Injector, load: Load, seconds: float)
             told = now
             counts = Counter(line["status"] in GRANTED for line in _history(load))
             _say(f"{now - begin:4.0f} s", f"{counts.total():,} requests, {counts[True]:,} coupons, "
-                 f"{injector.done.total()} faults")  # fmt: skip
+                 f"{injector.done.total()} faults, {sum(witness.depths().values())} messages in"
+                 " queues")  # fmt: skip
         time.sleep(TICK_S)
 
 
@@ -192,7 +196,7 @@ def _report(
         "promotions": len({event["promotionId"] for event in evidence["journal"]}),
         "events": len(evidence["journal"]),
         "conflicts": len(evidence["conflicts"]),
-        "recoveries_s": recoveries_s(evidence["journal"], injector.lost_at),
+        "away_s": away_s(history),
         "answers": dict(sorted(answers.items())),
         "violations": findings.count,
         "found": {wrong: places[:WHERE_SHOWN] for wrong, places in findings.found.items()},
@@ -200,17 +204,15 @@ def _report(
     }
 
 
-def recoveries_s(journal: Sequence[Mapping[str, Any]], lost_at: Sequence[int]) -> list[float]:
-    """How long each recovery took, since the first loss behind the promotion's last one; sorted."""
+def away_s(history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """How long customers heard RECOVERING, each time until they were served again; sorted."""
     found = []
-    since: dict[str, int] = {}
-    for event in sorted(journal, key=lambda event: (event["promotionId"], event["version"])):
-        if event["type"] == "PromotionRecovered":
-            from_ = since.get(event["promotionId"], 0)
-            first = next((at for at in lost_at if from_ < at <= event["at"]), None)
-            found += [] if first is None else [round((event["at"] - first) / 1000, 1)]
-        if event["type"] in ("PromotionStarted", "PromotionRecovered"):
-            since[event["promotionId"]] = event["at"]
+    since: dict[str, float] = {}
+    for line in sorted(history, key=lambda line: float(line["ended"])):
+        if line["code"] == "RECOVERING":
+            since.setdefault(line["promotion"], line["started"])
+        elif 0 < line["status"] < UNAVAILABLE and line["promotion"] in since:
+            found.append(round((line["ended"] - since.pop(line["promotion"])) / 1000, 1))
     return sorted(found)
 
 
@@ -220,9 +222,10 @@ def _print_verdict(report: dict[str, Any], findings: Findings) -> None:
           f"{report['unanswered']:,} without an answer")  # fmt: skip
     print(f"  journal     {report['events']:,} events of {report['promotions']} promotions, "
           f"{report['conflicts']} conflicts")  # fmt: skip
-    took = report["recoveries_s"]
+    took = report["away_s"]
     if took:
-        print(f"  recoveries  {len(took)}, after {took[0]:.0f} to {took[-1]:.0f} s")
+        print(f"  recovering  {len(took)} times, {median(took):.0f} s at the median, "
+              f"{took[-1]:.0f} s at the most")  # fmt: skip
     print()
     for sentence in findings.sentences():
         print(f"  violation: {sentence}")

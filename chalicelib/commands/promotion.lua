@@ -39,6 +39,13 @@ local function history()
   return type(told) == 'string' and string.match(told, 'master_replid:(%x+)') or ''
 end
 
+-- True for the recovery that put up the fence. One that a snapshot has brought back, and that had
+-- been taken down before, is nobody's.
+local function holds_fence(token)
+  local fence = redis.call('HMGET', KEYS[1], 'recovering', 'history')
+  return fence[1] == token and fence[2] == history()
+end
+
 local function read_promotion()
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',

@@ -11,7 +11,7 @@
 --   RECOVERED   it is in place
 --   SUPERSEDED  another recovery was first; the built state is thrown away
 
-local mine = redis.call('HGET', KEYS[1], 'recovering') == ARGV[2]
+local mine = holds_fence(ARGV[2])
 for i = 1, 4 do
   if mine then
     redis.call('DEL', KEYS[i])

@@ -33,7 +33,7 @@ from chalicelib.commands.offer import store_fields
 from chalicelib.commands.promotions import PromotionRow, find_promotion
 from chalicelib.config import settings
 from chalicelib.events import GENERATION, AnyEvent
-from chalicelib.timers import DOUBT, Timer
+from chalicelib.timers import DOUBT, EARLY_MS, Timer
 
 _CHUNK = 500
 _AGAIN_MS = 1000
@@ -87,7 +87,7 @@ def recover_promotion(
         return Recovery("HEALTHY")
     waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)
     if waits_for:
-        outside.arm(Timer(promotion_id, fence.detail["now"] + _AGAIN_MS), fence.detail["now"])
+        _come_again(promotion_id, fence.detail["now"], outside)
         return Recovery("WAITING", waits_for)
     recovery = _resume(row, fence.detail["token"], outside.store, doubted=doubted)
     if recovery.outcome == "STALE":
@@ -100,6 +100,13 @@ def recover_promotion(
     if recovery.outcome == "RECOVERED":
         repair.rebuild(promotion_id)
     return recovery
+
+
+def _come_again(promotion_id: str, now: int, outside: Outside) -> None:
+    """Go on in a second; however many look at it, one timer is enough."""
+    armed = scripts.key(promotion_id, "going_on")
+    if outside.store.set(armed, 1, nx=True, px=_AGAIN_MS - EARLY_MS):
+        outside.arm(Timer(promotion_id, now + _AGAIN_MS), now)
 
 
 def ask_for_recovery(promotion_id: str, outside: Outside) -> None:

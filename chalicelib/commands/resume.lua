@@ -10,12 +10,12 @@
 --   STALE    the state is lost or stale; the fence stays
 --   SUPERSEDED  another recovery was first
 
-local found = redis.call('HMGET', KEYS[1], 'recovering', 'state', 'version', 'revision', 'granted')
-if found[1] ~= ARGV[2] then
+if not holds_fence(ARGV[2]) then
   return {'SUPERSEDED', {}, {}}
 end
-if not found[2] or tonumber(found[3]) < tonumber(ARGV[3])
-  or tonumber(found[4] or 0) < tonumber(ARGV[4]) or lost_customers(found[5]) then
+local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'revision', 'granted')
+if not found[1] or tonumber(found[2]) < tonumber(ARGV[3])
+  or tonumber(found[3] or 0) < tonumber(ARGV[4]) or lost_customers(found[4]) then
   return {'STALE', {}, {}}
 end
 redis.call('HDEL', KEYS[1], 'recovering', 'fenced_at', 'timer_at')

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pynamodb.exceptions import PynamoDBException
+
 from chalicelib import telemetry
-from chalicelib.clients import STORE_ERRORS
+from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.decision import Decision, NotOnRecord, Outside, decide
 from chalicelib.commands.promotions import (
@@ -27,6 +29,7 @@ from chalicelib.publisher import BrokerUnavailable
 
 # A winner's repeat is answered by the store for a week after the end; later, by the read side.
 KEPT_AFTER_END_S = 7 * 24 * 3600
+_OUTAGES = (*STORE_ERRORS, *AWS_ERRORS, PynamoDBException)
 _OPEN = ("SCHEDULED", "ON_SALE")
 # Ten releases a call: what a million overdue holds need is left to the next timer.
 _ADVANCES_AT_ONCE = 500
@@ -50,7 +53,7 @@ def sweep(outside: Outside, repair: Repair) -> Swept:
     """Look after every live promotion; one that fails does not keep the others from their turn.
 
     Raises:
-        pynamodb.exceptions.PynamoDBException: a table is away.
+        pynamodb.exceptions.PynamoDBException: the list of live promotions can't be read.
     """
     swept = Swept()
     for row in live_promotions():
@@ -59,7 +62,7 @@ def sweep(outside: Outside, repair: Repair) -> Swept:
             outside = replace(outside, publisher=_Away())
         try:
             _sweep_one(row, swept, outside, repair)
-        except (*STORE_ERRORS, NotOnRecord, ValueError, ArithmeticError, LookupError) as error:
+        except (*_OUTAGES, NotOnRecord, ValueError, ArithmeticError, LookupError) as error:
             swept.failed.append(row.promotion_id)
             telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
     telemetry.count("outbox_waiting", swept.waiting)
@@ -92,7 +95,8 @@ def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair
     promotion_id = row.promotion_id
     recovery = recover_promotion(promotion_id, outside, repair)
     if recovery.outcome != "HEALTHY":
-        telemetry.count("promotion_missing", promotion=promotion_id, outcome=recovery.outcome)
+        told = {"outcome": recovery.outcome, "detail": recovery.detail}
+        telemetry.count("promotion_missing", promotion=promotion_id, **told)
         return
     outcome = advance_promotion(promotion_id, outside).outcome
     copy_from_store(promotion_id, outside.store)

@@ -286,3 +286,26 @@ def test_a_hold_whose_release_was_lost_does_not_cost_the_next_owner_the_unit(
     recover_promotion(sale, outside, repair)
     assert grab(sale, "bob", outside) == "REPEATED"
     assert decide(outside, "pay", sale, "alice", 1, "late").outcome == "REVOKED"
+
+
+def test_a_slow_recovery_finds_its_fence_gone_also_when_a_snapshot_brings_it_back(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair, binary_store: Redis
+) -> None:
+    """Two go on with one fence; the first is done and the sale goes on before the second is."""
+    sale = live(stock=5)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    store.delete(*(scripts.key(sale, part) for part in scripts.PARTS))
+    fence = scripts.run(store, "fence", sale, 0, "both of them")
+    then = snapshot(binary_store, sale)
+    assert recover_promotion(sale, outside, repair).outcome == "RECOVERED"
+    go_back(binary_store, sale, then)
+    fail_over(store, sale)
+    keys = [scripts.key(sale, part) for part in scripts.PARTS]
+    built = [f"{key}:mine" for key in keys]
+    store.hset(built[0], "state", "built before the sale went on")
+    install = scripts.script(store, "recover")
+    assert install(keys=[*keys, *built], args=[sale, fence.detail["token"]])[0] == "SUPERSEDED"
+    late = scripts.run(store, "resume", sale, fence.detail["token"], 0, 0)
+    assert late.outcome == "SUPERSEDED"
+    assert grab(sale, "bob", outside) == "UNKNOWN"

@@ -125,7 +125,8 @@ def test_it_waits_for_events_that_are_on_their_way(
     armed.clear()
     waiting = recover_promotion(sale, outside, Repair(lambda: False, lambda _: None))
     assert (waiting.outcome, waiting.detail) == ("WAITING", "events on their way to the journal")
-    assert [timer.promotion_id for timer in armed] == [sale]
+    assert recover_promotion(sale, outside, Repair(lambda: False, lambda _: None)) == waiting
+    assert [timer.promotion_id for timer in armed] == [sale], "one timer however many look"
     assert grab(sale, "late", outside) == "UNKNOWN"
     journal_all(broker)
     assert recover_promotion(sale, outside, Repair(lambda: True, lambda _: None)).replayed == 5
