@@ -95,8 +95,8 @@ def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair
     promotion_id = row.promotion_id
     recovery = recover_promotion(promotion_id, outside, repair)
     if recovery.outcome != "HEALTHY":
-        told = {"outcome": recovery.outcome, "detail": recovery.detail}
-        telemetry.count("promotion_missing", promotion=promotion_id, **told)
+        outcome, detail = recovery.outcome, recovery.detail
+        telemetry.count("promotion_missing", promotion=promotion_id, outcome=outcome, detail=detail)
         return
     outcome = advance_promotion(promotion_id, outside).outcome
     copy_from_store(promotion_id, outside.store)
