@@ -1,0 +1,161 @@
+"""What a recovery must keep besides stock and coupons; and the fold that it rests on."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from chalicelib import config, journal
+from chalicelib.commands import scripts
+from chalicelib.commands.decision import Outside, decide
+from chalicelib.commands.edit_promotion import RestockPromotion, cancel_promotion, restock_promotion
+from chalicelib.commands.fold import Folded, fold, fold_in
+from chalicelib.commands.pay import PayCoupon, pay_coupon
+from chalicelib.commands.promotions import close_promotion
+from chalicelib.commands.recover import Repair, recover_promotion
+from chalicelib.events import CouponEvent, Event, PromotionEnded, PromotionRestocked
+from tests.unit.conftest import Broker, state_of
+from tests.unit.test_recover import Live, grab, journal_all, live, wipe
+
+__all__ = ["live"]
+
+
+def test_what_is_over_and_let_go_of_is_not_recovered(
+    live: Live, store: Redis, outside: Outside, repair: Repair
+) -> None:
+    sale = live()
+    close_promotion(sale, "FINISHED")
+    wipe(store, sale)
+    assert recover_promotion(sale, outside, repair).outcome == "OVER"
+    assert state_of(store, sale) == {}
+
+
+def test_what_an_interrupted_recovery_has_built_goes_away_by_itself(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    sale = live(hold_seconds=60)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    wipe(store, sale)
+    real = scripts.script
+
+    def dies(store: Redis, name: str) -> Any:
+        if name == "recover":
+            raise ConnectionResetError
+        return real(store, name)
+
+    monkeypatch.setattr(scripts, "script", dies)
+    with pytest.raises(ConnectionResetError):
+        recover_promotion(sale, outside, repair)
+    built = set(store.scan_iter(match=f"seckill:{{{sale}}}:*:*"))
+    assert len(built) == 4
+    assert all(0 < store.ttl(key) <= 3600 for key in built)
+
+
+def test_a_cancellation_that_only_the_table_knows_stays(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    sale = live()
+    journal_all(broker)
+    assert cancel_promotion(sale, outside) == "CANCELLED"  # and its event is lost
+    wipe(store, sale)
+    assert recover_promotion(sale, outside, repair).outcome == "RECOVERED"
+    assert grab(sale, "alice", outside) == "CANCELLED"
+
+
+def test_the_read_tables_are_rebuilt_after_a_recovery_and_only_then(
+    live: Live, store: Redis, broker: Broker, outside: Outside
+) -> None:
+    rebuilt: list[str] = []
+    repair = Repair(lambda: True, rebuilt.append)
+    sale = live()
+    journal_all(broker)
+    store.hset(scripts.key(sale, "promotion"), "history", "of another server")
+    assert recover_promotion(sale, outside, repair).outcome == "RESUMED"
+    assert rebuilt == []
+    wipe(store, sale)
+    assert recover_promotion(sale, outside, repair).outcome == "RECOVERED"
+    assert rebuilt == [sale]
+
+
+def test_a_number_is_never_given_again(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    sale = live(stock=3, hold_seconds=600)
+    for name in ("alice", "bob"):
+        grab(sale, name, outside)
+    decide(outside, "give_back", sale, "bob", 2)
+    journal_all(broker)
+    wipe(store, sale)
+    recover_promotion(sale, outside, repair)
+    assert decide(outside, "grab", sale, "carol", "key").reply.detail["number"] == 3
+
+
+def test_how_long_it_has_been_over_survives(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Else the sweep would let go of it at once, with the store perhaps going back once more."""
+    sale = live(stock=1)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    closed_at = state_of(store, sale)["closed_at"]
+    wipe(store, sale)
+    recover_promotion(sale, outside, repair)
+    assert state_of(store, sale)["closed_at"] == closed_at
+    monkeypatch.setenv("WATCH_S", "3600")
+    config.settings.cache_clear()
+    assert scripts.run(store, "retire", sale, 60, 3_600_000).outcome == "BUSY"
+
+
+@pytest.fixture
+def told(live: Live, broker: Broker, outside: Outside) -> list[Event]:
+    """Start, alice's grab, her payment, a restock, the end."""
+    sale = live(stock=5, hold_seconds=600)
+    grab(sale, "alice", outside)
+    pay_coupon(PayCoupon(sale, 1, "alice", "visa"), outside)
+    restock_promotion(RestockPromotion(sale, 3, "monday"), outside)
+    cancel_promotion(sale, outside)
+    return [event for event in broker.published if isinstance(event, Event)]
+
+
+def counted(folded: Folded) -> tuple[int, int, int]:
+    return folded.stock, folded.held, folded.sold
+
+
+def test_a_restock_told_twice_is_one(told: list[Event]) -> None:
+    [restock] = [event for event in told if isinstance(event, PromotionRestocked)]
+    assert counted(fold([*told, replace(restock, version=99)])) == counted(fold(told)) == (8, 0, 1)
+    folded = fold(told)
+    fold_in(folded, [replace(restock, version=98, request_key="tuesday")])
+    assert folded.stock == 11
+
+
+def test_money_outweighs_a_later_version_and_that_is_noted(told: list[Event]) -> None:
+    """A store that went back grants the same coupon again, under a version behind the payment."""
+    [grabbed, paid] = [event for event in told if isinstance(event, CouponEvent)]
+    folded = fold([*told, replace(grabbed, version=99)])
+    assert folded.coupons["alice", 1] == paid
+    assert folded.overruled == {("alice", 1)}
+    assert fold(told).overruled == set()
+
+
+def test_an_end_that_only_a_conflict_tells_is_an_end(told: list[Event]) -> None:
+    ended = [event for event in told if isinstance(event, PromotionEnded)]
+    folded = fold(event for event in told if event not in ended)
+    assert folded.ended is None
+    fold_in(folded, ended)
+    assert folded.ended == ended[0]
+
+
+def test_the_journal_keeps_a_conflict_until_a_recovery_has_settled_it(told: list[Event]) -> None:
+    other = replace(told[1], at=told[1].at + 1)
+    assert [journal.append(event) for event in (told[1], told[1], other)] == [
+        "APPENDED", "REPEATED", "CONFLICT",
+    ]  # fmt: skip
+    rows = journal.conflicts(other.promotion_id)
+    assert len(rows) == 1
+    journal.settle(rows)
+    assert journal.conflicts(other.promotion_id) == []
