@@ -3,6 +3,7 @@
 PORT ?= 8000
 WORKERS ?= 2
 PUBLISHER ?= sns
+AUTH ?= open
 CUSTOMERS ?= 30000
 COUPONS ?= 200
 HOLD ?= 0
@@ -13,7 +14,7 @@ PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
 
-.PHONY: help install demo up test check bench chaos clean
+.PHONY: help install demo up token test check bench chaos clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,8 +35,11 @@ $(READY): requirements.txt requirements-dev.txt localstack/requirements.txt
 demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOMERS= COUPONS= HOLD= PAY=
 	@$(PYTHON) -m demo --customers $(CUSTOMERS) --coupons $(COUPONS) --hold $(HOLD) --pay $(PAY)
 
-up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs REDIS_URL= AWS_ENDPOINT_URL=
-	@REDIS_URL=$(REDIS_URL) AWS_ENDPOINT_URL=$(AWS_ENDPOINT_URL) exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER)
+up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs AUTH=open|jwt REDIS_URL= AWS_ENDPOINT_URL=
+	@REDIS_URL=$(REDIS_URL) AWS_ENDPOINT_URL=$(AWS_ENDPOINT_URL) exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER) --auth $(AUTH)
+
+token: $(READY) ## A token for AUTH=jwt. CUSTOMER=alice or ADMIN=1
+	@$(PYTHON) -m localstack.tokens --customer "$(CUSTOMER)" $(if $(ADMIN),--admin)
 
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
 	@$(PYTHON) -m pytest

@@ -5,9 +5,18 @@ from dataclasses import asdict
 from functools import wraps
 from typing import Any, cast
 
-from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
+from chalice.app import (
+    Chalice,
+    CloudWatchEvent,
+    CognitoUserPoolAuthorizer,
+    CORSConfig,
+    Rate,
+    Request,
+    Response,
+    SQSEvent,
+)
 
-from chalicelib import answers, checks, clients, health, queues, timers, validation
+from chalicelib import answers, clients, health, queues, timers, validation
 from chalicelib.answers import Answer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
 from chalicelib.commands.edit_promotion import (
@@ -28,6 +37,8 @@ from chalicelib.commands.sweep import sweep
 from chalicelib.commands.wake import wake_promotion
 from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
+from chalicelib.door import docs_page, identity, models, openapi
+from chalicelib.door.operations import OPERATIONS
 from chalicelib.for_customers import grabbed, settled
 from chalicelib.for_operators import audited, changed, created, show_row, shown
 from chalicelib.items import find_item
@@ -44,16 +55,46 @@ app = Chalice(app_name="seckill")
 BATCH = 10
 
 
+def user_pool() -> CognitoUserPoolAuthorizer | None:
+    """What API Gateway checks tokens with, where the stage has a user pool."""
+    if settings().auth != "cognito":
+        return None
+    return CognitoUserPoolAuthorizer("customers", provider_arns=[settings().user_pool_arn])
+
+
+def cors() -> CORSConfig | None:
+    """Which pages browsers may call from."""
+    if not settings().cors_origin:
+        return None
+    return CORSConfig(
+        allow_origin=settings().cors_origin,
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        expose_headers=answers.EXPOSED,
+        max_age=600,
+    )
+
+
+AUTHORIZER, CORS = user_pool(), cors()
+
+
 def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], Callable[..., Any]]:
-    """Register a view that returns an Answer."""
+    """Register a view that returns an Answer; who may is looked up with the operation."""
+    who = OPERATIONS[f"{method} {path}"].who
 
     def register(view: Callable[..., Answer]) -> Callable[..., Any]:
         @wraps(view)
         def respond(**path_parameters: str) -> Response:
-            answer = honestly(lambda: view(**path_parameters))
+            def answer_those_who_may() -> Answer:
+                if who != "anyone":
+                    identity.require(who, caller())
+                return view(**path_parameters)
+
+            answer = honestly(answer_those_who_may)
             return Response(answer.body, headers=dict(answer.headers), status_code=answer.status)
 
-        routed: Callable[..., Any] = app.route(path, methods=[method])(respond)
+        authorizer = None if who == "anyone" else AUTHORIZER
+        register_view = app.route(path, methods=[method], authorizer=authorizer, cors=CORS)
+        routed: Callable[..., Any] = register_view(respond)
         return routed
 
     return register
@@ -64,9 +105,19 @@ def request() -> Request:
     return cast("Request", app.current_request)
 
 
+def caller() -> identity.Caller:
+    """Who sent the request being answered."""
+    return identity.caller(request().context, request().headers)
+
+
 def body() -> dict[str, Any]:
     """The JSON object in the request's body."""
     return validation.parse_body(request().raw_body)
+
+
+def own_body() -> dict[str, Any]:
+    """The same of a customer's command: with the customer, who can't be another one."""
+    return identity.own(caller(), body())
 
 
 def records(event: SQSEvent) -> list[Mapping[str, Any]]:
@@ -87,6 +138,14 @@ def framework_errors_as_problems(event: Request, get_response: Callable[..., Res
     return Response(answer.body, headers=headers, status_code=answer.status)
 
 
+@app.middleware("http")
+def the_same_headers_everywhere(event: Request, get_response: Callable[..., Response]) -> Response:
+    """Echo the request's id, and let no browser guess at a type."""
+    response = get_response(event)
+    response.headers |= answers.everywhere(event.headers, event.context)
+    return response
+
+
 # --- admin ----------------------------------------------------------------------------------
 
 
@@ -101,7 +160,7 @@ def post_promotion() -> Answer:
 @route("/admin/promotions/{promotion_id}", "PUT")
 def put_promotion(promotion_id: str) -> Answer:
     """Edit a promotion until it has started."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
     offer = validation.offer_from(body(), clients.store_clock_ms())
     return changed(promotion_id, edit_promotion(EditPromotion(promotion_id, offer), outside()))
 
@@ -109,7 +168,7 @@ def put_promotion(promotion_id: str) -> Answer:
 @route("/admin/promotions/{promotion_id}/stock", "POST")
 def post_stock(promotion_id: str) -> Answer:
     """Add units, also during the sale."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
     add, key = validation.restock_from(body()), validation.key_from(request().headers)
     return changed(
         promotion_id, restock_promotion(RestockPromotion(promotion_id, add, key), outside())
@@ -119,22 +178,22 @@ def post_stock(promotion_id: str) -> Answer:
 @route("/admin/promotions/{promotion_id}", "DELETE")
 def delete_promotion(promotion_id: str) -> Answer:
     """Cancel a promotion; a live sale stops at once."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
     return changed(promotion_id, cancel_promotion(promotion_id, outside()), cancelled=True)
 
 
 @route("/admin/promotions")
 def list_promotions() -> Answer:
     """All promotions, in every state."""
-    after, limit = validation.page_from(request().query_params, checks.identifier)
-    rows, more = promotions_page(after, limit)
-    return answers.page(shown(rows), more, limit)
+    page = validation.query_from(models.PAGE_BY_ID, request().query_params)
+    rows, more = promotions_page(page["after"], page["limit"])
+    return answers.page(shown(rows), more, page["limit"])
 
 
 @route("/admin/promotions/{promotion_id}")
 def show_promotion(promotion_id: str) -> Answer:
     """One promotion, in any state."""
-    return show_row(validation.path_id("promotionId", promotion_id))
+    return show_row(validation.path_id(models.PROMOTION_ID, promotion_id))
 
 
 @route("/admin/items", "POST")
@@ -146,7 +205,7 @@ def post_item() -> Answer:
 @route("/admin/items/{item_id}", "PUT")
 def put_item(item_id: str) -> Answer:
     """Edit an item."""
-    item_id = validation.path_id("itemId", item_id)
+    item_id = validation.path_id(models.ITEM_ID, item_id)
     item = edit_item(item_id, validation.item_from(body()))
     return answers.ok(item.to_json()) if item else answers.problem("UNKNOWN_ITEM")
 
@@ -154,7 +213,7 @@ def put_item(item_id: str) -> Answer:
 @route("/admin/promotions/{promotion_id}/recovery", "POST")
 def post_recovery(promotion_id: str) -> Answer:
     """Recover a promotion from the journal, if its state in the store is lost or stale."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
     recovery = recover_promotion(promotion_id, outside(), repair())
     if recovery.outcome == "UNKNOWN_PROMOTION":
         return answers.problem(recovery.outcome)
@@ -164,25 +223,25 @@ def post_recovery(promotion_id: str) -> Answer:
 @route("/admin/promotions/{promotion_id}/coupons")
 def list_coupons(promotion_id: str) -> Answer:
     """A promotion's coupons of one state, for instance REVOKED or REFUND_DUE."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
-    query = request().query_params
-    state = validation.coupon_state_from(query)
-    after, limit = validation.page_from(query, checks.coupon_number)
-    page = coupons_of_promotion(promotion_id, after or 0, limit, state)
-    return answers.page(page.coupons, page.after, limit, also=f"&state={state}" if state else "")
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
+    asked = validation.query_from(models.COUPONS_BY_STATE, request().query_params)
+    state = asked["state"]
+    page = coupons_of_promotion(promotion_id, asked["after"] or 0, asked["limit"], state)
+    also = f"&state={state}" if state else ""
+    return answers.page(page.coupons, page.after, asked["limit"], also=also)
 
 
 @route("/admin/promotions/{promotion_id}/audit")
 def get_audit(promotion_id: str) -> Answer:
     """Compare store, outbox, journal and tables of a promotion."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
     return audited(audit(promotion_id, outside(), read_tables))
 
 
 @route("/admin/promotions/{promotion_id}/audit", "POST")
 def post_audit(promotion_id: str) -> Answer:
     """The same, and mend what can be mended."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
     return audited(reconcile(promotion_id, outside(), repair(), read_tables))
 
 
@@ -206,14 +265,14 @@ def post_dead_letters(queue: str) -> Answer:
 @route("/command/coupons", "POST")
 def post_coupon() -> Answer:
     """Grab a coupon."""
-    command = validation.grab_from(body(), request().headers)
+    command = validation.grab_from(own_body(), request().headers)
     return grabbed(command, grab_coupon(command, outside()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")
 def post_payment(coupon_id: str) -> Answer:
     """Confirm the payment of a coupon."""
-    command = validation.payment_from(coupon_id, body())
+    command = validation.payment_from(coupon_id, own_body())
     return settled(command, pay_coupon(command, outside()))
 
 
@@ -221,7 +280,7 @@ def post_payment(coupon_id: str) -> Answer:
 def delete_coupon(coupon_id: str) -> Answer:
     """Give an unpaid coupon back."""
     source = body() if request().raw_body else (request().query_params or {})
-    command = validation.give_back_from(coupon_id, source)
+    command = validation.give_back_from(coupon_id, identity.own(caller(), source))
     return settled(command, give_back_coupon(command, outside()))
 
 
@@ -319,32 +378,33 @@ def get_promotions() -> Answer:
 @route("/query/promotions/{promotion_id}")
 def get_promotion(promotion_id: str) -> Answer:
     """One promotion on sale."""
-    promotion = active_promotion(validation.path_id("promotionId", promotion_id))
+    promotion = active_promotion(validation.path_id(models.PROMOTION_ID, promotion_id))
     return answers.ok(promotion.to_json()) if promotion else answers.problem("NOT_FOUND")
 
 
 @route("/query/promotions/{promotion_id}/coupons")
 def get_promotion_coupons(promotion_id: str) -> Answer:
     """A promotion's coupons in order of number."""
-    promotion_id = validation.path_id("promotionId", promotion_id)
-    after, limit = validation.page_from(request().query_params, checks.coupon_number)
-    page = coupons_of_promotion(promotion_id, after or 0, limit)
-    return answers.page(page.coupons, page.after, limit)
+    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
+    asked = validation.query_from(models.PAGE_BY_NUMBER, request().query_params)
+    page = coupons_of_promotion(promotion_id, asked["after"] or 0, asked["limit"])
+    return answers.page(page.coupons, page.after, asked["limit"])
 
 
 @route("/query/coupons/{customer_id}")
 def get_coupons(customer_id: str) -> Answer:
     """A customer's coupons."""
-    customer_id = validation.path_id("customerId", customer_id)
-    after, limit = validation.page_from(request().query_params, checks.identifier)
-    page = coupons_of(customer_id, after, limit)
-    return answers.page(page.coupons, page.after, limit)
+    customer_id = validation.path_id(models.CUSTOMER_ID, customer_id)
+    customer_id = identity.own(caller(), {"customerId": customer_id})["customerId"]
+    asked = validation.query_from(models.PAGE_BY_ID, request().query_params)
+    page = coupons_of(customer_id, asked["after"], asked["limit"])
+    return answers.page(page.coupons, page.after, asked["limit"])
 
 
 @route("/query/items/{item_id}")
 def get_item(item_id: str) -> Answer:
     """An item."""
-    item = find_item(validation.path_id("itemId", item_id))
+    item = find_item(validation.path_id(models.ITEM_ID, item_id))
     return answers.ok(item.to_json()) if item else answers.problem("UNKNOWN_ITEM")
 
 
@@ -359,3 +419,15 @@ def get_health() -> Answer:
     """Is each dependency there?"""
     checks = health.check()
     return answers.ok(checks, 200 if set(checks.values()) == {"ok"} else 503)
+
+
+@route("/openapi.json")
+def get_openapi() -> Answer:
+    """The API, for programs."""
+    return answers.ok(openapi.document(), headers=answers.ONE_HOUR)
+
+
+@route("/docs")
+def get_docs() -> Answer:
+    """The API, for people."""
+    return answers.html(docs_page.page(), docs_page.security_headers())

@@ -2,23 +2,30 @@
 
 import json
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from chalicelib.checks import ID
 from chalicelib.commands.grab import Grab
 from chalicelib.commands.pay import Settled
 from chalicelib.shapes import Coupon, Promotion
 
 NO_STORE = {"Cache-Control": "no-store"}
 ONE_SECOND = {"Cache-Control": "public, max-age=1"}
+ONE_HOUR = {"Cache-Control": "public, max-age=3600"}
+# What a page's script may read of an answer besides the body.
+EXPOSED = ["Link", "Retry-After", "X-Request-Id"]
 RETRY_AFTER_S = 1
 FRAMEWORK_CODES = {405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE", 500: "INTERNAL_ERROR"}
 
-_PROBLEMS: dict[str, tuple[int, str]] = {
+PROBLEMS: dict[str, tuple[int, str]] = {
     "INVALID": (400, "The request is not valid"),
+    "UNAUTHORIZED": (401, "A valid token is required"),
+    "FORBIDDEN": (403, "The token is not good for this"),
     "NOT_STARTED": (403, "The promotion has not started"),
     "UNKNOWN_PROMOTION": (404, "There is no such promotion"),
     "UNKNOWN_ITEM": (404, "There is no such item"),
@@ -60,10 +67,12 @@ class Answer:
 
 def problem(code: str, retry_after_s: int | None = None, **extra: Any) -> Answer:
     """An RFC 9457 problem whose `code` programs can compare; 503 asks to come back."""
-    status, title = _PROBLEMS[code]
+    status, title = PROBLEMS[code]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after_s = RETRY_AFTER_S
     headers = {"Content-Type": "application/problem+json", **NO_STORE}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
     body = {"type": "about:blank", "title": title, "status": status, "code": code, **extra}
@@ -93,6 +102,18 @@ def settled(done: Settled) -> Answer:
     if done.coupon is None:
         return problem(done.outcome)
     return problem(done.outcome, coupon=done.coupon.to_json())
+
+
+def html(text: str, headers: Mapping[str, str]) -> Answer:
+    """A page for browsers."""
+    return Answer(200, text, {"Content-Type": "text/html; charset=utf-8", **ONE_HOUR, **headers})
+
+
+def everywhere(headers: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of every answer: the client's request id if it sent one, else the gateway's."""
+    sent = headers.get("x-request-id", "")
+    request_id = sent if ID.fullmatch(sent) else str(context.get("requestId") or uuid.uuid4())
+    return {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
 
 
 def page(

@@ -1,6 +1,12 @@
-"""Checks of single values that come from outside: what a field may be, and its exact form."""
+"""Checks of single values that come from outside: what a field may be, and its exact form.
+
+Each check says the same twice: to us, by refusing what it can't take, and to programs, by a JSON
+Schema that the OpenAPI document shows.
+"""
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -21,8 +27,15 @@ class Fault(Exception):
     """A value can't be taken; the message says what could be."""
 
 
-def identifier(value: Any) -> str:
-    """1 to 128 letters, digits or any of `_ . : @ + ~ -`; a whole number counts as its digits."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one value may be. `take` gives its exact form or raises a Fault; `schema` tells it."""
+
+    take: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+
+
+def _identifier(value: Any) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not ID.fullmatch(text):
         message = "must be 1 to 128 letters, digits or any of _ . : @ + ~ -"
@@ -30,8 +43,7 @@ def identifier(value: Any) -> str:
     return text
 
 
-def whole(value: Any, low: int, high: int) -> int:
-    """A whole number from `low` to `high`, as a number or as its digits."""
+def _whole(value: Any, low: int, high: int) -> int:
     if isinstance(value, str) and DIGITS.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -40,8 +52,7 @@ def whole(value: Any, low: int, high: int) -> int:
     return value
 
 
-def discount(value: Any) -> Decimal:
-    """An exact decimal above 0 and up to 1, with at most four decimal places."""
+def _discount(value: Any) -> Decimal:
     return _decimal(
         value,
         Decimal(1),
@@ -50,8 +61,7 @@ def discount(value: Any) -> Decimal:
     )
 
 
-def price(value: Any) -> Decimal:
-    """An exact decimal from 0.01 to 1,000,000,000 with at most two decimal places."""
+def _price(value: Any) -> Decimal:
     return _decimal(
         value,
         Decimal(MAX_PRICE),
@@ -60,8 +70,7 @@ def price(value: Any) -> Decimal:
     )
 
 
-def line(value: Any) -> str:
-    """One line of text, 1 to 200 characters that can be printed."""
+def _line(value: Any) -> str:
     if (
         not isinstance(value, str)
         or not 1 <= len(value) <= MAX_LINE
@@ -73,21 +82,14 @@ def line(value: Any) -> str:
     return value
 
 
-def web_address(value: Any) -> str:
-    """An http or https address of at most 2,000 characters."""
+def _web_address(value: Any) -> str:
     if not isinstance(value, str) or not _WEB_ADDRESS.fullmatch(value):
         message = "must be an http or https address of at most 2000 characters"
         raise Fault(message)
     return value
 
 
-def coupon_number(value: Any) -> int:
-    """A coupon's number, or 0 for the place before the first."""
-    return whole(value, 0, 2**53)
-
-
-def time_ms(value: Any) -> int:
-    """Epoch ms from epoch ms or ISO 8601; a time without an offset is UTC."""
+def _time_ms(value: Any) -> int:
     message = "must be epoch milliseconds or an ISO 8601 time, from 1970 to 2100"
     if isinstance(value, str) and not DIGITS.fullmatch(value):
         try:
@@ -97,7 +99,7 @@ def time_ms(value: Any) -> int:
         except (ValueError, OverflowError):
             raise Fault(message) from None
     try:
-        return whole(value, 0, MAX_TIME_MS)
+        return _whole(value, 0, MAX_TIME_MS)
     except Fault:
         raise Fault(message) from None
 
@@ -117,3 +119,70 @@ def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
     if rounded != exact:
         raise Fault(message)
     return Decimal(f"{rounded.normalize():f}")
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number from `low` to `high`, as a number or as its digits."""
+    bounds = {"type": "integer", "minimum": low, "maximum": high}
+    digits = {"type": "string", "pattern": "^[0-9]{1,15}$", "description": "its digits"}
+    return Check(lambda value: _whole(value, low, high), {"anyOf": [bounds, digits]})
+
+
+def one_of(*words: str) -> Check:
+    """One of `words`."""
+
+    def take(value: Any) -> str:
+        if value not in words:
+            message = f"must be one of {', '.join(words)}"
+            raise Fault(message)
+        return str(value)
+
+    return Check(take, {"type": "string", "enum": list(words)})
+
+
+# 1 to 128 letters, digits or any of `_ . : @ + ~ -`; a whole number counts as its digits.
+identifier = Check(
+    _identifier,
+    {
+        "anyOf": [
+            {"type": "string", "pattern": f"^{ID.pattern}$"},
+            {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        ]
+    },
+)
+# An exact decimal above 0 and up to 1, with at most four decimal places.
+discount = Check(
+    _discount,
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "multipleOf": 0.0001},
+            {"type": "string", "pattern": r"^(0?\.[0-9]{0,3}[1-9]|1(\.0{1,4})?)$"},
+        ]
+    },
+)
+# An exact decimal from 0.01 to 1,000,000,000 with at most two decimal places.
+price = Check(
+    _price,
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0.01, "maximum": MAX_PRICE, "multipleOf": 0.01},
+            {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(\.[0-9]{1,2})?$"},
+        ]
+    },
+)
+# One line of text, 1 to 200 characters that can be printed.
+line = Check(_line, {"type": "string", "minLength": 1, "maxLength": MAX_LINE})
+# An http or https address of at most 2,000 characters.
+web_address = Check(_web_address, {"type": "string", "pattern": f"^{_WEB_ADDRESS.pattern}$"})
+# A coupon's number, or 0 for the place before the first.
+coupon_number = whole(0, 2**53)
+# Epoch ms from epoch ms or ISO 8601; a time without an offset is UTC.
+time_ms = Check(
+    _time_ms,
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": MAX_TIME_MS},
+            {"type": "string", "description": "ISO 8601, from 1970 to 2100, or the digits"},
+        ]
+    },
+)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, cast
 
+LOCAL = "local"
+_SHORTEST_KEY = 32
+
 
 class InvalidSetting(ValueError):
     """An environment variable has a value this program can't work with."""
@@ -17,7 +20,9 @@ class Settings:
 
     watch_s: how long a promotion that is over is still looked after, in case the store goes back
     to a time when it was not. settle_s: after this long, nothing that began before is still
-    running: the functions' time limit.
+    running: the functions' time limit. auth: see door/identity.py; only the local stage may be
+    open or use a key of its own. jwt_key: at least 32 characters. cors_origin: a page's origin that
+    browsers may call from, "*" for any, empty for none.
     """
 
     stage: str
@@ -32,6 +37,10 @@ class Settings:
     settle_s: float
     watch_s: float
     aws_endpoint_url: str | None
+    auth: Literal["open", "jwt", "cognito"]
+    jwt_key: str
+    user_pool_arn: str
+    cors_origin: str
 
     def resource_name(self, name: str) -> str:
         """The name of a table or queue of this stage, as the template gives it."""
@@ -55,7 +64,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         message = f"PUBLISHER must be 'sns' or 'sqs', not {publisher!r}"
         raise InvalidSetting(message)
     return Settings(
-        stage=environ.get("STAGE", "local"),
+        stage=environ.get("STAGE", LOCAL),
         redis_url=environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
         redis_cluster=environ.get("REDIS_CLUSTER", "false").lower() == "true",
         publisher=cast('Literal["sns", "sqs"]', publisher),
@@ -67,7 +76,27 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settle_s=_seconds(environ, "SETTLE_S", "10"),
         watch_s=_seconds(environ, "WATCH_S", "3600", most=7 * 24 * 3600),
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
+        auth=_auth(environ),
+        jwt_key=environ.get("JWT_KEY", ""),
+        user_pool_arn=environ.get("USER_POOL_ARN", ""),
+        cors_origin=environ.get("CORS_ORIGIN", ""),
     )
+
+
+def _auth(environ: Mapping[str, str]) -> Literal["open", "jwt", "cognito"]:
+    """Fails closed: what is not the local stage needs a user pool, and can't be opened."""
+    local = environ.get("STAGE", LOCAL) == LOCAL
+    auth = environ.get("AUTH") or ("open" if local else "cognito")
+    if auth not in ("open", "jwt", "cognito"):
+        message = f"AUTH must be 'open', 'jwt' or 'cognito', not {auth!r}"
+        raise InvalidSetting(message)
+    if auth != "cognito" and not local:
+        message = f"AUTH={auth} is for the local stage only, and this is {environ['STAGE']!r}"
+        raise InvalidSetting(message)
+    if auth == "jwt" and len(environ.get("JWT_KEY", "")) < _SHORTEST_KEY:
+        message = f"JWT_KEY must have at least {_SHORTEST_KEY} characters where AUTH is jwt"
+        raise InvalidSetting(message)
+    return cast('Literal["open", "jwt", "cognito"]', auth)
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: str, most: float = 60) -> float:

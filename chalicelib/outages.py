@@ -1,4 +1,4 @@
-"""Which broken dependency is told how: an outage is never told as an outcome of the sale."""
+"""Which exception is told how: an outage is never told as an outcome of the sale."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from chalicelib.answers import Answer
 from chalicelib.clients import AWS_ERRORS
 from chalicelib.commands.decision import NotOnRecord
 from chalicelib.commands.offer import UnknownItem
+from chalicelib.door.identity import Forbidden, Unauthorized
 from chalicelib.validation import InvalidInput
 
 # What a store says that is there but can't serve just now, mostly during a fail-over.
@@ -33,6 +34,10 @@ def honestly(view: Callable[[], Answer]) -> Answer:
         return view()
     except InvalidInput as error:
         return answers.problem("INVALID", errors=error.faults)
+    except Unauthorized as error:
+        return answers.problem("UNAUTHORIZED", detail=str(error))
+    except Forbidden as error:
+        return answers.problem("FORBIDDEN", errors=error.faults)
     except UnknownItem:
         return answers.problem("INVALID", errors={"itemId": "there is no such item"})
     except _STORE_AWAY as error:

@@ -1,34 +1,20 @@
 """What comes in from outside, checked: every fault of a body in one answer, each by its field."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
-from chalicelib.checks import (
-    DIGITS,
-    ID,
-    Fault,
-    discount,
-    identifier,
-    line,
-    price,
-    time_ms,
-    web_address,
-    whole,
-)
-from chalicelib.commands.edit_promotion import MAX_COUPONS
+from chalicelib.checks import DIGITS, ID
 from chalicelib.commands.grab import GrabCoupon
 from chalicelib.commands.offer import Offer
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon
 from chalicelib.commands.write_item import WriteItem
+from chalicelib.door import models
+from chalicelib.door.models import Field, Model
 
 MAX_BODY_BYTES = 16 * 1024
-PAGE_LIMIT = 100
-MAX_COUPONS_PER_CUSTOMER = 100
-MAX_HOLD_S = 86_400
-COUPON_STATES = ("GRABBED", "PAID", "RELEASED", "REFUND_DUE", "REVOKED")
 
 
 class InvalidInput(Exception):
@@ -61,28 +47,19 @@ def parse_body(raw: bytes | str | None) -> dict[str, Any]:
 
 
 def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
-    """The offer in an admin's body; unknown fields are refused.
-
-    Args:
-        body: numberOfCoupons, discount, publishTime, finishTime; optional itemId,
-            couponsPerCustomer (1 to 100, default 1), holdSeconds (0 to 86,400, default 0).
-        now_ms: the store's clock; a promotion must not be over already.
+    """The offer in an admin's body; a promotion must not be over already at `now_ms`.
 
     Raises:
         InvalidInput: names each bad field.
     """
-    faults = _unknown_fields(body, _OFFER, "a promotion")
-    values = {
-        name: _take(body, name, check, faults) if name in body or needed else default
-        for name, (check, needed, default) in _OFFER.items()
-    }
+    faults: dict[str, str] = {}
+    values = models.OFFER.read(body, faults)
     if "publishTime" not in faults and "finishTime" not in faults:
         if values["finishTime"] <= values["publishTime"]:
             faults["finishTime"] = "must be after publishTime"
         elif values["finishTime"] <= now_ms:
             faults["finishTime"] = "must be in the future"
-    if faults:
-        raise InvalidInput(faults)
+    _refuse(faults)
     return Offer(
         number_of_coupons=values["numberOfCoupons"],
         discount=values["discount"],
@@ -95,31 +72,22 @@ def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
 
 
 def item_from(body: Mapping[str, Any]) -> WriteItem:
-    """The item in an admin's body: name, listPrice, optional picture; no other fields.
+    """The item in an admin's body.
 
     Raises:
         InvalidInput: names each bad field.
     """
-    faults = _unknown_fields(body, ("name", "listPrice", "picture"), "an item")
-    name = _take(body, "name", line, faults)
-    list_price = _take(body, "listPrice", price, faults)
-    picture = _take(body, "picture", web_address, faults) if "picture" in body else None
-    if faults:
-        raise InvalidInput(faults)
-    return WriteItem(name=name, list_price=list_price, picture=picture)
+    values = _read(models.ITEM, body)
+    return WriteItem(values["name"], values["listPrice"], values["picture"])
 
 
 def restock_from(body: Mapping[str, Any]) -> int:
-    """How many units to add: {"add": n}.
+    """How many units to add.
 
     Raises:
         InvalidInput: names each bad field.
     """
-    faults = _unknown_fields(body, ("add",), "a restock")
-    add = _take(body, "add", lambda value: whole(value, 1, MAX_COUPONS), faults)
-    if faults:
-        raise InvalidInput(faults)
-    return int(add)
+    return int(_read(models.RESTOCK, body)["add"])
 
 
 def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon:
@@ -129,29 +97,23 @@ def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon
         InvalidInput: names each bad field.
     """
     faults: dict[str, str] = {}
-    promotion_id = _take(body, "promotionId", identifier, faults)
-    customer_id = _take(body, "customerId", identifier, faults)
-    key = _key_from(headers, faults)
-    if faults:
-        raise InvalidInput(faults)
-    return GrabCoupon(promotion_id=promotion_id, customer_id=customer_id, key=key)
+    values = models.GRAB.read(body, faults)
+    key = models.IDEMPOTENCY_KEY.read(headers, faults)["idempotency-key"]
+    _refuse(faults)
+    return GrabCoupon(values["promotionId"], values["customerId"], key)
 
 
 def payment_from(coupon_id: str, body: Mapping[str, Any]) -> PayCoupon:
-    """The payment of a coupon: customerId, optional paymentReference. No amount is read.
+    """The payment of a coupon. No amount is read.
 
     Raises:
         InvalidInput: names each bad field.
     """
     faults: dict[str, str] = {}
     promotion_id, number = _coupon_parts(coupon_id, faults)
-    customer_id = _take(body, "customerId", identifier, faults)
-    reference = None
-    if "paymentReference" in body:
-        reference = _take(body, "paymentReference", identifier, faults)
-    if faults:
-        raise InvalidInput(faults)
-    return PayCoupon(promotion_id, number, customer_id, reference)
+    values = models.PAYMENT.read(body, faults)
+    _refuse(faults)
+    return PayCoupon(promotion_id, number, values["customerId"], values["paymentReference"])
 
 
 def give_back_from(coupon_id: str, source: Mapping[str, Any]) -> GiveBackCoupon:
@@ -162,10 +124,9 @@ def give_back_from(coupon_id: str, source: Mapping[str, Any]) -> GiveBackCoupon:
     """
     faults: dict[str, str] = {}
     promotion_id, number = _coupon_parts(coupon_id, faults)
-    customer_id = _take(source, "customerId", identifier, faults)
-    if faults:
-        raise InvalidInput(faults)
-    return GiveBackCoupon(promotion_id, number, customer_id)
+    values = models.GIVE_BACK.read(source, faults)
+    _refuse(faults)
+    return GiveBackCoupon(promotion_id, number, values["customerId"])
 
 
 def key_from(headers: Mapping[str, str]) -> str | None:
@@ -174,49 +135,38 @@ def key_from(headers: Mapping[str, str]) -> str | None:
     Raises:
         InvalidInput: it is not an identifier.
     """
-    faults: dict[str, str] = {}
-    key = _key_from(headers, faults)
-    if faults:
-        raise InvalidInput(faults)
+    key: str | None = _read(models.IDEMPOTENCY_KEY, headers)["idempotency-key"]
     return key
 
 
-def path_id(name: str, value: str) -> str:
+def path_id(field: Field, value: str) -> str:
     """An id from the path, decoded.
 
     Raises:
         InvalidInput: names the parameter.
     """
-    return str(_checked({name: unquote(value)}, name, identifier))
+    return str(_read(Model("Path", "a path", (field,)), {field.name: unquote(value)})[field.name])
 
 
-def page_from(query: Mapping[str, str] | None, after: Callable[[Any], Any]) -> tuple[Any, int]:
-    """(after, limit) from a query string; `after` checks the former, the limit is 1 to 100.
+def query_from(model: Model, query: Mapping[str, str] | None) -> dict[str, Any]:
+    """The parameters of a query string.
 
     Raises:
         InvalidInput: names each bad parameter.
     """
-    given = query or {}
+    return _read(model, query or {})
+
+
+def _read(model: Model, source: Mapping[str, Any]) -> dict[str, Any]:
     faults: dict[str, str] = {}
-    start = _take(given, "after", after, faults) if "after" in given else None
-    limit = PAGE_LIMIT
-    if "limit" in given:
-        limit = _take(given, "limit", lambda value: whole(value, 1, PAGE_LIMIT), faults)
+    values = model.read(source, faults)
+    _refuse(faults)
+    return values
+
+
+def _refuse(faults: dict[str, str]) -> None:
     if faults:
         raise InvalidInput(faults)
-    return start, limit
-
-
-def coupon_state_from(query: Mapping[str, str] | None) -> str | None:
-    """The parameter `state` of a query string, if it has one.
-
-    Raises:
-        InvalidInput: there is no such state.
-    """
-    state = (query or {}).get("state")
-    if state is not None and state not in COUPON_STATES:
-        raise InvalidInput({"state": f"must be one of {', '.join(COUPON_STATES)}"})
-    return state
 
 
 def _coupon_parts(coupon_id: str, faults: dict[str, str]) -> tuple[str, int]:
@@ -225,37 +175,6 @@ def _coupon_parts(coupon_id: str, faults: dict[str, str]) -> tuple[str, int]:
         faults["couponId"] = "must be a promotion's id, a dash and a number"
         return "", 0
     return promotion_id, int(number)
-
-
-def _key_from(headers: Mapping[str, str], faults: dict[str, str]) -> str | None:
-    if "idempotency-key" not in headers:
-        return None
-    return cast("str | None", _take(headers, "idempotency-key", identifier, faults))
-
-
-def _unknown_fields(body: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, str]:
-    return {name[:128]: f"is not a field of {what}" for name in sorted(set(body) - set(known))}
-
-
-def _take(
-    source: Mapping[str, Any], name: str, check: Callable[[Any], Any], faults: dict[str, str]
-) -> Any:
-    if source.get(name) is None:
-        faults[name] = "is required"
-        return None
-    try:
-        return check(source[name])
-    except Fault as fault:
-        faults[name] = str(fault)
-        return None
-
-
-def _checked(source: Mapping[str, Any], name: str, check: Callable[[Any], Any]) -> Any:
-    faults: dict[str, str] = {}
-    value = _take(source, name, check, faults)
-    if faults:
-        raise InvalidInput(faults)
-    return value
 
 
 def _parse_int(text: str) -> int | Decimal:
@@ -268,15 +187,3 @@ def _parse_float(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         return Decimal("NaN")
-
-
-# Field -> (check, whether it must be there, what it is when it is not).
-_OFFER: dict[str, tuple[Callable[[Any], Any], bool, Any]] = {
-    "numberOfCoupons": (lambda value: whole(value, 1, MAX_COUPONS), True, None),
-    "discount": (discount, True, None),
-    "publishTime": (time_ms, True, None),
-    "finishTime": (time_ms, True, None),
-    "couponsPerCustomer": (lambda value: whole(value, 1, MAX_COUPONS_PER_CUSTOMER), False, 1),
-    "holdSeconds": (lambda value: whole(value, 0, MAX_HOLD_S), False, 0),
-    "itemId": (identifier, False, None),
-}

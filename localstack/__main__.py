@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="HTTP port (default 8000)")
     parser.add_argument("--workers", type=int, default=2, help="HTTP processes (default 2)")
     parser.add_argument("--publisher", choices=["sns", "sqs"], default="sns")
+    parser.add_argument("--auth", choices=["open", "jwt"], default="open")
     arguments = parser.parse_args()
     options = Options(
         port=arguments.port,
@@ -23,12 +24,15 @@ def main() -> int:
         publisher=arguments.publisher,
         redis_url=os.environ.get("REDIS_URL"),
         aws_endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
+        auth=arguments.auth,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
         with local_cloud(options) as cloud:
+            if options.auth == "open":
+                print("open: whoever asks is believed; AUTH=jwt asks for tokens", file=sys.stderr)
             print(f"ready: {cloud.url}", flush=True)
             while not stop.wait(0.2):
                 cloud.check()

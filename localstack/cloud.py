@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import redis
@@ -24,10 +25,12 @@ from localstack.processes import (
     stop_all,
     wait_until,
 )
+from localstack.tokens import local_key, token
 
 ROOT = Path(__file__).parent.parent
 _SERVER_STARTS_WITHIN_S = 30.0
 _GIVEN_SERVER_ANSWERS_WITHIN_S = 5.0
+_NOBODY = "nobody"
 MINISTACK = ROOT / ".venv" / "ministack" / "bin" / "ministack"
 
 
@@ -40,6 +43,7 @@ class Options:
     publisher: str = "sns"
     redis_url: str | None = None
     aws_endpoint_url: str | None = None
+    auth: str = "open"
     folder: Path = ROOT / ".local" / "cloud"
 
 
@@ -106,7 +110,10 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
         url = f"http://127.0.0.1:{port}"
         lambdas_log = options.folder / "lambdas.log"
         wait_until(lambda: "running" in lambdas_log.read_text(), "the functions", children)
-        wait_until(lambda: _grab_would_work(url), f"the HTTP server at {url}", children)
+        headers = {"Content-Type": "application/json"}
+        if options.auth == "jwt":
+            headers["Authorization"] = f"Bearer {token(environ['JWT_KEY'], _NOBODY)}"
+        wait_until(lambda: _grab_would_work(url, headers), f"the HTTP server at {url}", children)
         yield LocalCloud(url, environ, children)
 
 
@@ -176,16 +183,15 @@ def aws_answers(endpoint: str) -> bool:
     return _status(f"{endpoint}/_localstack/health") == 200  # noqa: PLR2004
 
 
-def _grab_would_work(url: str) -> bool:
+def _grab_would_work(url: str, headers: Mapping[str, str]) -> bool:
     """A grab of an unknown promotion goes all the way: script and table; health asks the broker."""
-    body = json.dumps({"promotionId": "is-it-ready", "customerId": "nobody"}).encode()
-    return (
-        _status(f"{url}/health") == 200 and _status(f"{url}/command/coupons", body) == 404  # noqa: PLR2004
-    )
+    body = json.dumps({"promotionId": "is-it-ready", "customerId": _NOBODY}).encode()
+    healthy = _status(f"{url}/health", headers) == HTTPStatus.OK
+    return healthy and _status(f"{url}/command/coupons", headers, body) == HTTPStatus.NOT_FOUND
 
 
-def _status(url: str, body: bytes | None = None) -> int:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+def _status(url: str, headers: Mapping[str, str], body: bytes | None = None) -> int:
+    request = urllib.request.Request(url, body, dict(headers))  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
             return int(response.status)
@@ -204,6 +210,8 @@ def _environ(options: Options) -> dict[str, str]:
         # No worker is busy with one request for longer than its calls may take.
         "BROKER_TIMEOUT_S": "0.5",
         "SETTLE_S": "3",
+        "AUTH": options.auth,
+        "JWT_KEY": local_key() if options.auth == "jwt" else "",
         "AWS_DEFAULT_REGION": provision.REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.update(
-    STAGE="test",
+    STAGE="local",
     AWS_DEFAULT_REGION="us-east-1",
     AWS_ACCESS_KEY_ID="test",
     AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - what emulators take

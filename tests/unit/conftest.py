@@ -63,14 +63,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with mock_aws():
         for table in TABLES:
             table.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
-        timers = clients.sqs().create_queue(QueueName="seckill-test-timers")["QueueUrl"]
+        timers = clients.sqs().create_queue(QueueName="seckill-local-timers")["QueueUrl"]
         monkeypatch.setenv("TIMERS_QUEUE_URL", timers)
         for name in QUEUES:
-            queue = clients.sqs().create_queue(QueueName=f"seckill-test-{name}")["QueueUrl"]
+            queue = clients.sqs().create_queue(QueueName=f"seckill-local-{name}")["QueueUrl"]
         monkeypatch.setenv("EVENTS_QUEUE_URL", queue)
-        topic = clients.sns().create_topic(Name="seckill-test-events")["TopicArn"]
+        topic = clients.sns().create_topic(Name="seckill-local-events")["TopicArn"]
         for name in QUEUES[:3]:
-            arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{name}"
+            arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-local-{name}"
             raw = {"RawMessageDelivery": "true"}
             clients.sns().subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
         monkeypatch.setenv("TOPIC_ARN", topic)

@@ -24,9 +24,9 @@ POISON = '{"type": "CouponGrabbed", "promotionId": "sale"'
 def queue_with_dlq(name: str) -> tuple[str, str]:
     """The queue's and its dead-letter queue's URL; three failures, at once visible again."""
     sqs = clients.sqs()
-    dlq = sqs.create_queue(QueueName=f"seckill-test-{name}-dlq")["QueueUrl"]
-    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{name}-dlq"
-    url = sqs.get_queue_url(QueueName=f"seckill-test-{name}")["QueueUrl"]
+    dlq = sqs.create_queue(QueueName=f"seckill-local-{name}-dlq")["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-local-{name}-dlq"
+    url = sqs.get_queue_url(QueueName=f"seckill-local-{name}")["QueueUrl"]
     redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
     attributes: Any = {"RedrivePolicy": redrive, "VisibilityTimeout": "0"}
     sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
@@ -35,7 +35,7 @@ def queue_with_dlq(name: str) -> tuple[str, str]:
 
 def drain(url: str, name: str, handler: Callable[..., Any]) -> None:
     """Feed `handler` as Lambda would until the queue is empty."""
-    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{name}"
+    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-local-{name}"
     for _ in range(20):
         if not feed(clients.sqs(), Source(url, arn), handler):
             return
@@ -89,7 +89,7 @@ def test_the_good_ones_of_a_failed_batch_are_not_delivered_again(
         journal.append(event)
 
     monkeypatch.setattr("chalicelib.projections.journal.on_event", refuse_the_third)
-    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-test-journal"
+    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-local-journal"
     assert feed(clients.sqs(), Source(url, arn), entry_points.on_journal_messages) == 9
     assert bodies(url) == [nine_events[2]]
     assert len(list(EventRow.scan())) == 8
@@ -111,7 +111,7 @@ def test_what_can_not_be_read_goes_to_the_dlq_at_its_first_delivery(
         "events": entry_points.on_all_messages,
         "timers": entry_points.on_timer_messages,
     }[name]
-    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{name}"
+    arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-local-{name}"
     assert feed(clients.sqs(), Source(url, arn), handler) == 1
     assert (bodies(url), bodies(dlq)) == ([], [POISON])
     assert metrics(capsys.readouterr().out, "message_unreadable")
@@ -120,11 +120,13 @@ def test_what_can_not_be_read_goes_to_the_dlq_at_its_first_delivery(
 def test_what_can_not_be_read_is_not_lost_when_the_dlq_is_away(aws: None) -> None:
     """There is no dead-letter queue yet: the message stays where it is."""
     clients.sqs().send_message(
-        QueueUrl=(url := clients.sqs().get_queue_url(QueueName="seckill-test-journal")["QueueUrl"]),
+        QueueUrl=(
+            url := clients.sqs().get_queue_url(QueueName="seckill-local-journal")["QueueUrl"]
+        ),
         MessageBody=POISON,
     )
     clients.sqs().set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
-    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-test-journal"
+    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-local-journal"
     feed(clients.sqs(), Source(url, arn), entry_points.on_journal_messages)
     assert bodies(url) == [POISON]
 
@@ -156,7 +158,7 @@ def test_a_table_that_is_away_fails_the_batch_and_says_so(
                 "messageId": got[0]["MessageId"],
                 "receiptHandle": got[0]["ReceiptHandle"],
                 "body": got[0]["Body"],
-                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:seckill-test-coupons",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:seckill-local-coupons",
                 "eventSource": "aws:sqs",
             }
         ]

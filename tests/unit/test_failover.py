@@ -244,7 +244,7 @@ def test_a_payer_of_a_coupon_that_only_the_tables_know_is_not_told_unknown(
     offer |= {"publishTime": 0, "holdSeconds": 60}
     sale = http("POST", "/admin/promotions", offer).body["promotionId"]
     http("POST", "/command/coupons", {"promotionId": sale, "customerId": "alice"})
-    url = clients.sqs().get_queue_url(QueueName="seckill-test-coupons")["QueueUrl"]
+    url = clients.sqs().get_queue_url(QueueName="seckill-local-coupons")["QueueUrl"]
     for message in clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]:
         coupons.on_event(parse(message["Body"]))
     store.hdel(scripts.key(sale, "customers"), "alice")

@@ -123,7 +123,7 @@ def test_with_several_coupons_each_the_tables_do_not_guess_at_repeats(
 
 
 def receive(queue: str) -> list[Any]:
-    url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}")["QueueUrl"]
+    url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
     got = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [parse(message["Body"]) for message in got["Messages"]]
 
@@ -256,7 +256,7 @@ def test_discounts_are_exact(http: Ask, offer: dict[str, Any], given: Any) -> No
 def test_every_discount_prints_as_it_was_given() -> None:
     for step in range(1, 10_001):
         text = f"{step / 10_000:.4f}"
-        shown = json.dumps(number(discount(text)))
+        shown = json.dumps(number(discount.take(text)))
         assert f"{float(shown):.4f}" == text
         assert len(shown) <= len(text)
 

@@ -33,7 +33,7 @@ def grabbed(version: int) -> AnyEvent:
 
 
 def received(queue: str) -> list[str]:
-    url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}")["QueueUrl"]
+    url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
     got = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [message["Body"] for message in got.get("Messages", [])]
 

@@ -38,7 +38,7 @@ def test_a_models_keys_and_indexes_are_those_of_the_template(
     [table] = [
         properties
         for properties in of_type(resources, "AWS::DynamoDB::Table").values()
-        if re.sub(r"Sub seckill-\$\{Stage\}", "seckill-test", properties["TableName"])
+        if re.sub(r"Sub seckill-\$\{Stage\}", "seckill-local", properties["TableName"])
         == model.Meta.table_name
     ]
     keys = {(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]}
@@ -54,7 +54,7 @@ def test_every_consumer_has_its_queue_and_every_queue_a_dlq_and_a_consumer(
     queues = of_type(resources, "AWS::SQS::Queue")
     names = {queue["QueueName"].replace("Sub seckill-${Stage}-", "") for queue in queues.values()}
     fed = {
-        str(config.queue).removeprefix("seckill-test-")
+        str(config.queue).removeprefix("seckill-local-")
         for config in entry_points.app.event_sources
         if isinstance(config, SQSEventConfig)
     }

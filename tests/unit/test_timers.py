@@ -90,7 +90,7 @@ def test_of_twenty_due_at_one_instant_a_corrupt_one_stops_no_other(
     url = config.settings().timers_queue_url
     for sale in [corrupt, *others]:
         clients.sqs().send_message(QueueUrl=url, MessageBody=Timer(sale, opens_at).to_wire())
-    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-test-timers"
+    arn = "arn:aws:sqs:us-east-1:123456789012:seckill-local-timers"
     failures = 0
     for _ in range(20):
         got = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=1)["Messages"]

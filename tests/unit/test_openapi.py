@@ -1,0 +1,97 @@
+"""The OpenAPI document, the routes, and the answers: they never drift."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from chalice.config import Config
+from chalice.local import LocalGateway
+
+import app as entry_points
+from chalicelib.answers import PROBLEMS
+from chalicelib.checks import Fault
+from chalicelib.door import openapi
+from chalicelib.door.models import OFFER
+from chalicelib.door.operations import OPERATIONS
+from tests.unit.conftest import Http
+
+Ask = Callable[..., Http]
+
+
+def test_every_route_is_in_the_document_and_every_operation_is_a_route() -> None:
+    routes = {
+        f"{method} {path}"
+        for path, methods in entry_points.app.routes.items()
+        for method in methods
+    }
+    told = {
+        f"{method.upper()} {path}"
+        for path, methods in openapi.document()["paths"].items()
+        for method in methods
+    }
+    assert routes == told == set(OPERATIONS)
+
+
+def test_a_route_that_is_not_described_can_not_be_registered() -> None:
+    with pytest.raises(KeyError):
+        entry_points.route("/secret", "POST")
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    text = json.dumps(openapi.document())
+    used = set(re.findall(r"#/components/schemas/(\w+)", text))
+    assert used == set(openapi.document()["components"]["schemas"])
+
+
+def test_every_code_of_a_problem_can_be_met_somewhere() -> None:
+    met = {code for operation in OPERATIONS.values() for code in operation.refusals}
+    of_the_framework = {"METHOD_NOT_ALLOWED", "INTERNAL_ERROR"}
+    assert set(PROBLEMS) - met == of_the_framework
+
+
+def test_a_models_schema_and_its_checks_agree_on_what_is_needed() -> None:
+    needed = OFFER.schema()["required"]
+    faults: dict[str, str] = {}
+    OFFER.read({}, faults)
+    assert sorted(faults) == sorted(needed)
+    OFFER.read({"nonsense": 1}, faults)
+    assert faults["nonsense"] == "is not a field of a promotion"
+    assert OFFER.schema()["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("field", OFFER.fields, ids=lambda field: field.name)
+def test_a_default_is_a_value_that_the_check_takes(field: Any) -> None:
+    if field.default is not None:
+        assert field.check.take(field.default) == field.default
+    with pytest.raises(Fault):
+        field.check.take({"no": "value"})
+
+
+def test_programs_get_json_and_may_keep_it_for_an_hour(http: Ask) -> None:
+    answer = http("GET", "/openapi.json")
+    assert answer.body["openapi"] == "3.1.0"
+    assert answer.headers["Cache-Control"] == "public, max-age=3600"
+
+
+def test_people_get_a_page_that_loads_and_runs_nothing() -> None:
+    gateway = LocalGateway(entry_points.app, Config())
+    answer = gateway.handle_request("GET", "/docs", {}, b"")
+    headers, page = answer["headers"], answer["body"]
+    assert headers["Content-Type"].startswith("text/html")
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert (headers["X-Frame-Options"], headers["Referrer-Policy"]) == ("DENY", "no-referrer")
+    assert "<script" not in page
+    assert "http://" not in page
+    for name in OPERATIONS:
+        assert f"<code>{name.split(' ')[1]}</code>" in page
+
+
+def test_a_request_id_is_echoed_or_made(http: Ask) -> None:
+    assert http("GET", "/query/time", x_request_id="mine-1").headers["X-Request-Id"] == "mine-1"
+    made = http("GET", "/query/time", x_request_id="two\nlines").headers["X-Request-Id"]
+    assert re.fullmatch(r"[0-9a-f-]{36}", made)
+    assert http("GET", "/query/time").headers["X-Content-Type-Options"] == "nosniff"
+    refused = http("POST", "/command/coupons", {}, x_request_id="mine-2")
+    assert (refused.status, refused.headers["X-Request-Id"]) == (400, "mine-2")
