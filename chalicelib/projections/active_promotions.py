@@ -161,8 +161,11 @@ def _put_counts(event: Event, *, again: bool) -> None:
         ],
     )
     if written and not again:
-        counts = {"sold": event.sold, "held": event.held, "available": event.available}
-        telemetry.measure_all(counts, MetricUnit.Count, by={"promotion": event.promotion_id})
+        telemetry.measure_all(
+            {"sold": event.sold, "held": event.held, "available": event.available},
+            MetricUnit.Count,
+            by={"promotion": event.promotion_id},
+        )
 
 
 def _update_if(event: Event, condition: Condition, actions: list[Action]) -> bool:
