@@ -29,7 +29,7 @@ def variant(template: str, defaults: Mapping[str, str]) -> str:
     """
     for name, value in defaults.items():
         pattern = rf"(?m)(^  {name}:\n(?:    .*\n)*?    Default: ).*$"
-        template, found = re.subn(pattern, lambda match, v=value: match[1] + v, template)
+        template, found = re.subn(pattern, rf"\g<1>{value}", template)
         if found != 1:
             message = f"{found} parameters {name} with a default"
             raise LookupError(message)
