@@ -13,6 +13,7 @@ MINUTES ?= 2.5
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
+SCANNER := .venv/checkov/.ready
 
 .PHONY: help install demo up token test check bench chaos clean
 
@@ -32,6 +33,11 @@ $(READY): requirements.txt requirements-dev.txt localstack/requirements.txt
 	@$(UV) pip install --quiet --python .venv/ministack/bin/python -r localstack/requirements.txt
 	@touch $(READY)
 
+$(SCANNER): infra/requirements.txt | $(READY)
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv/checkov
+	@$(UV) pip install --quiet --python .venv/checkov/bin/python -r infra/requirements.txt
+	@touch $(SCANNER)
+
 demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOMERS= COUPONS= HOLD= PAY=
 	@$(PYTHON) -m demo --customers $(CUSTOMERS) --coupons $(COUPONS) --hold $(HOLD) --pay $(PAY)
 
@@ -44,11 +50,12 @@ token: $(READY) ## A token for AUTH=jwt. CUSTOMER=alice or ADMIN=1
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
 	@$(PYTHON) -m pytest
 
-check: $(READY) ## Format, lint, types, template, known vulnerabilities.
+check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabilities.
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@.venv/bin/cfn-lint infra/template.yaml
+	@$(PYTHON) -m infra.scan
 	@$(PYTHON) -m infra.audit
 
 bench: $(READY) ## Measure, as ratios within one run; writes build/bench.json.

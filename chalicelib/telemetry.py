@@ -41,10 +41,22 @@ def measure(
     **facts: Any,
 ) -> None:
     """Report one value of `metric`, with dimensions `by`; `facts` are logged beside it."""
+    measure_all({metric: value}, unit, by=by, **facts)
+
+
+def measure_all(
+    values: Mapping[str, float],
+    unit: MetricUnit,
+    *,
+    by: Mapping[str, str] | None = None,
+    **facts: Any,
+) -> None:
+    """Report a value of each metric in one line; see `measure`."""
     emf = AmazonCloudWatchEMFProvider(
         namespace=_NAMESPACE, service=f"seckill-{settings().stage}", metric_set={}, metadata_set={}
     )
-    emf.add_metric(name=metric, unit=unit, value=value)
+    for metric, value in values.items():
+        emf.add_metric(name=metric, unit=unit, value=value)
     for name, text in (by or {}).items():
         emf.add_dimension(name=name, value=text)
     for name, fact in facts.items():

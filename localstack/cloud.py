@@ -180,7 +180,7 @@ def store_answers(url: str) -> bool:
 
 def aws_answers(endpoint: str) -> bool:
     """True when an AWS emulator answers at `endpoint`."""
-    return _status(f"{endpoint}/_localstack/health") == 200  # noqa: PLR2004
+    return _status(f"{endpoint}/_localstack/health", {}) == HTTPStatus.OK
 
 
 def _grab_would_work(url: str, headers: Mapping[str, str]) -> bool:

@@ -62,6 +62,15 @@ def waiting(promotion_id: str, store: Redis, most: int | None = None) -> list[An
     return [events.from_mapping(fields) for _, fields in entries]
 
 
+def oldest_waits_ms(promotion_id: str, store: Redis) -> int:
+    """How long ago the oldest event that waits was decided, by the store's clock; 0 for none."""
+    oldest = waiting(promotion_id, store, 1)
+    if not oldest:
+        return 0
+    seconds, microseconds = store.time()
+    return max(0, int(seconds) * 1000 + int(microseconds) // 1000 - oldest[0].at)
+
+
 def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> bool:
     if not published:
         return True

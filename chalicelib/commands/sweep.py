@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
 from pynamodb.exceptions import PynamoDBException
 
 from chalicelib import telemetry
@@ -37,11 +38,15 @@ _ADVANCES_AT_ONCE = 500
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found: how many were looked at, closed, and failed; events still waiting."""
+    """What a sweep found: how many were looked at, closed, and failed; events still waiting.
+
+    oldest_ms: how long the oldest event that still waits has been waiting.
+    """
 
     promotions: int = 0
     closed: int = 0
     waiting: int = 0
+    oldest_ms: int = 0
     failed: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def sweep(outside: Outside, repair: Repair) -> Swept:
             swept.failed.append(row.promotion_id)
             telemetry.count("sweep_failed", promotion=row.promotion_id, reason=str(error))
     telemetry.count("outbox_waiting", swept.waiting)
+    telemetry.measure("outbox_age", swept.oldest_ms, MetricUnit.Milliseconds)
     return swept
 
 
@@ -102,6 +108,9 @@ def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair
     copy_from_store(promotion_id, outside.store)
     waiting = outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
     swept.waiting += waiting
+    if waiting:
+        age_ms = outbox.oldest_waits_ms(promotion_id, outside.store)
+        swept.oldest_ms = max(swept.oldest_ms, age_ms)
     if outcome in _OPEN or waiting:
         return
     retire = ("retire", promotion_id, KEPT_AFTER_END_S, round(settings().watch_s * 1000))

@@ -8,6 +8,7 @@ part has its own version, so a finish that comes before its start still ends as 
 from collections.abc import Iterable
 from decimal import Decimal
 
+from aws_lambda_powertools.metrics import MetricUnit
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
@@ -15,6 +16,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 
+from chalicelib import telemetry
 from chalicelib.events import (
     AnyEvent,
     Event,
@@ -103,7 +105,8 @@ def that_matter(events: Iterable[AnyEvent]) -> set[tuple[str, int]]:
 def on_event(event: AnyEvent, *, again: bool = False) -> None:
     """Fold one event into the table; unknown types are skipped.
 
-    With `again`, what already reflects this very event is written anew.
+    With `again`, what already reflects this very event is written anew. New counts are reported
+    as metrics: here, where a batch is one write, and not by each grab.
 
     Raises:
         pynamodb.exceptions.UpdateError: the table can't be written.
@@ -146,7 +149,7 @@ def _put_state(event: Event, state: str, *, again: bool) -> None:
 
 def _put_counts(event: Event, *, again: bool) -> None:
     version = ActivePromotionRow.version
-    _update_if(
+    written = _update_if(
         event,
         not_newer_than(event, version, again=again),
         [
@@ -157,11 +160,20 @@ def _put_counts(event: Event, *, again: bool) -> None:
             version.set(event.version),
         ],
     )
+    if written and not again:
+        telemetry.measure_all(
+            {"sold": event.sold, "held": event.held, "available": event.available},
+            MetricUnit.Count,
+            by={"promotion": event.promotion_id},
+        )
 
 
-def _update_if(event: Event, condition: Condition, actions: list[Action]) -> None:
+def _update_if(event: Event, condition: Condition, actions: list[Action]) -> bool:
+    """Returns whether the condition held."""
     try:
         ActivePromotionRow(event.promotion_id).update(actions=actions, condition=condition)
     except UpdateError as error:
         if not refused_by_condition(error):
             raise
+        return False
+    return True

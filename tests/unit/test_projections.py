@@ -13,7 +13,13 @@ from pynamodb.models import Model
 
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
-from chalicelib.events import AnyEvent, PromotionFinished, PromotionStarted, from_mapping
+from chalicelib.events import (
+    AnyEvent,
+    CouponGrabbed,
+    PromotionFinished,
+    PromotionStarted,
+    from_mapping,
+)
 from chalicelib.journal import ConflictRow, EventRow
 from chalicelib.projections import active_promotions, coupons, journal
 from chalicelib.projections.active_promotions import ActivePromotionRow
@@ -145,6 +151,24 @@ def test_another_event_under_the_same_version_is_a_conflict_and_overwrites_nothi
     assert table(EventRow) == before
     assert [row["event"] for row in table(ConflictRow)] == [usurper.to_wire()]
     assert len(metrics(capsys.readouterr().out, "journal_conflict")) == 2
+
+
+def test_new_counts_and_what_becomes_visible_are_measured_once(
+    aws: None, story: list[AnyEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    started, grabbed = story[0], story[1]
+    assert isinstance(grabbed, CouponGrabbed)
+    for event in (grabbed, grabbed, started):  # a repeat, and one that comes too late
+        active_promotions.on_event(event)
+        coupons.on_event(event)
+    active_promotions.on_event(grabbed, again=True)
+    coupons.on_event(grabbed, again=True)
+    told = capsys.readouterr().out
+    [counts] = metrics(told, "available")
+    assert (counts["sold"], counts["held"], counts["available"]) == ([1.0], [0.0], [3.0])
+    assert (counts["promotion"], counts["service"]) == (grabbed.promotion_id, "seckill-local")
+    [visible] = metrics(told, "time_to_visible")
+    assert 0 <= visible["time_to_visible"][0] < 10_000
 
 
 def test_the_journal_keeps_an_event_of_a_type_it_does_not_know_and_others_skip_it(

@@ -57,6 +57,30 @@ def test_it_publishes_what_a_broker_outage_left_behind(
     assert types(broker, sale) == ["PromotionStarted", "CouponGrabbed"]
 
 
+def test_it_tells_how_long_the_oldest_event_has_been_waiting(
+    live: Callable[..., str],
+    store: Redis,
+    broker: Broker,
+    outside: Outside,
+    repair: Repair,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, new = live(), live()
+    broker.away = True
+    for sale in (old, new):
+        grab_coupon(GrabCoupon(sale, "alice"), outside)
+    first: Any = store.xrange(scripts.key(old, "outbox"), count=1)
+    [(entry, fields)] = first
+    store.delete(scripts.key(old, "outbox"))
+    decided_at = clients.store_clock_ms() - 60_000
+    store.xadd(scripts.key(old, "outbox"), {**fields, "at": decided_at}, id=entry)
+    assert 60_000 <= sweep(outside, repair).oldest_ms < 70_000
+    broker.away = False
+    assert sweep(outside, repair).oldest_ms == 0
+    ages = [line["outbox_age"] for line in metrics(capsys.readouterr().out, "outbox_age")]
+    assert [age[0] // 10_000 for age in ages] == [6, 0]
+
+
 def test_it_finishes_and_retires_a_sale_whose_end_has_come_without_traffic(
     live: Callable[..., str], store: Redis, broker: Broker, outside: Outside, repair: Repair
 ) -> None:

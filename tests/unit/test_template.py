@@ -4,30 +4,17 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 from chalice.app import SQSEventConfig
 
 import app as entry_points
 from chalicelib.projections.active_promotions import ActivePromotionRow
-from localstack.provision import TEMPLATE
 from tests.unit.conftest import TABLES
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms left as text."""
-
-
-_Loader.add_multi_constructor("!", lambda _, suffix, node: f"{suffix} {node.value}")
+from tests.unit.template import of_type, present
 
 
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(TEMPLATE.read_text(), _Loader)["Resources"]  # noqa: S506
-    return loaded
-
-
-def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {name: r["Properties"] for name, r in resources.items() if r["Type"] == kind}
+    return present("Resources")
 
 
 @pytest.mark.parametrize("model", TABLES)
