@@ -15,7 +15,7 @@ UV := .venv/bin/uv
 READY := .venv/.ready
 SCANNER := .venv/checkov/.ready
 
-.PHONY: help install demo up token test check bench chaos clean
+.PHONY: help install demo up token test check bench fuzz chaos clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabiliti
 
 bench: $(READY) ## Measure, as ratios within one run; writes build/bench.json.
 	@$(PYTHON) -m bench
+
+fuzz: $(READY) ## Random requests against every operation of the API, MINUTES= long. SEED=
+	@$(PYTHON) -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 chaos: $(READY) ## Faults of every kind under load, and a checker. SEED= MINUTES= PUBLISHER=
 	@$(PYTHON) -m chaos --minutes $(MINUTES) --publisher $(PUBLISHER) $(if $(SEED),--seed $(SEED))

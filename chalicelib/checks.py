@@ -19,7 +19,14 @@ PRICE_DIGITS = 2
 MAX_LINE = 200
 
 ID = re.compile(r"[A-Za-z0-9_.:@+~-]{1,128}")
-DIGITS = re.compile(r"[0-9]{1,15}")
+_MOST_DIGITS = 15
+_MOST_ID = 10**18 - 1
+DIGITS = re.compile(f"[0-9]{{1,{_MOST_DIGITS}}}")
+# What the document promises of times; more forms of ISO 8601 are taken.
+_ISO_8601 = (
+    "^(197[1-9]|19[89][0-9]|20[0-9][0-9])-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+    "(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?$"
+)
 _WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
 
 
@@ -36,7 +43,8 @@ class Check:
 
 
 def _identifier(value: Any) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    number = _integer(value)
+    text = str(number) if number is not None and abs(number) <= _MOST_ID else value
     if not isinstance(text, str) or not ID.fullmatch(text):
         message = "must be 1 to 128 letters, digits or any of _ . : @ + ~ -"
         raise Fault(message)
@@ -44,12 +52,21 @@ def _identifier(value: Any) -> str:
 
 
 def _whole(value: Any, low: int, high: int) -> int:
-    if isinstance(value, str) and DIGITS.fullmatch(value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    digits = isinstance(value, str) and DIGITS.fullmatch(value)
+    number = int(value) if digits else _integer(value)
+    if number is None or not low <= number <= high:
         message = f"must be a whole number from {low} to {high}"
         raise Fault(message)
-    return value
+    return number
+
+
+def _integer(value: Any) -> int | None:
+    """What JSON Schema calls an integer: 5 and 5.0, but no text and no truth."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, Decimal) and value.is_finite() and abs(value) <= _MOST_ID:
+        return int(value) if value == int(value) else None
+    return None
 
 
 def _discount(value: Any) -> Decimal:
@@ -122,9 +139,10 @@ def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
 
 
 def whole(low: int, high: int) -> Check:
-    """A whole number from `low` to `high`, as a number or as its digits."""
+    """A whole number from `low` (0 or 1) to `high`, as a number or as its digits."""
     bounds = {"type": "integer", "minimum": low, "maximum": high}
-    digits = {"type": "string", "pattern": "^[0-9]{1,15}$", "description": "its digits"}
+    more = min(len(str(high)), _MOST_DIGITS) - 2
+    digits = {"type": "string", "pattern": f"^[{low}-9][0-9]{{0,{more}}}$"}
     return Check(lambda value: _whole(value, low, high), {"anyOf": [bounds, digits]})
 
 
@@ -146,7 +164,7 @@ identifier = Check(
     {
         "anyOf": [
             {"type": "string", "pattern": f"^{ID.pattern}$"},
-            {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+            {"type": "integer", "minimum": -_MOST_ID, "maximum": _MOST_ID},
         ]
     },
 )
@@ -175,14 +193,14 @@ line = Check(_line, {"type": "string", "minLength": 1, "maxLength": MAX_LINE})
 # An http or https address of at most 2,000 characters.
 web_address = Check(_web_address, {"type": "string", "pattern": f"^{_WEB_ADDRESS.pattern}$"})
 # A coupon's number, or 0 for the place before the first.
-coupon_number = whole(0, 2**53)
+coupon_number = whole(0, 10**_MOST_DIGITS - 1)
 # Epoch ms from epoch ms or ISO 8601; a time without an offset is UTC.
 time_ms = Check(
     _time_ms,
     {
         "anyOf": [
             {"type": "integer", "minimum": 0, "maximum": MAX_TIME_MS},
-            {"type": "string", "description": "ISO 8601, from 1970 to 2100, or the digits"},
+            {"type": "string", "pattern": _ISO_8601, "examples": ["2029-12-01T10:00:00Z"]},
         ]
     },
 )

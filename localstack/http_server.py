@@ -38,7 +38,7 @@ def application(environ: dict[str, Any], start_response: StartResponse) -> Itera
     }
     if environ.get("CONTENT_TYPE"):
         headers["content-type"] = environ["CONTENT_TYPE"]
-    path = quote(environ["PATH_INFO"].encode("latin-1"), safe="/~:@!$&'()*+,;=") or "/"
+    path = quote(environ["PATH_INFO"].encode("latin-1"), safe="/~:@!$&'()*+,=") or "/"
     if len(path) > 1:
         path = path.rstrip("/") or "/"  # clients of the old system send one
     if environ.get("QUERY_STRING"):
