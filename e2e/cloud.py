@@ -33,9 +33,7 @@ from localstack.provision import REGION
 STAGE = "local"
 FOLDER = ROOT / ".local" / "e2e"
 _BUCKET = "seckill-packages"
-_SERVICES = (
-    "apigateway,cloudformation,dynamodb,events,iam,lambda,logs,monitoring,s3,sns,sqs,sts"
-)
+_SERVICES = "apigateway,cloudformation,dynamodb,events,iam,lambda,logs,monitoring,s3,sns,sqs,sts"
 
 Say = Callable[[str], None]
 
@@ -87,9 +85,7 @@ def started() -> Iterator[Cloud]:
 
 def provision(cloud: Cloud, project: Path, say: Say) -> dict[str, str]:
     """Apply the template and write its outputs into the project's stage; returns them."""
-    template = stack.Stack(
-        f"seckill-{STAGE}", stack.TEMPLATE.read_text(), {"Stage": STAGE}
-    )
+    template = stack.Stack(f"seckill-{STAGE}", stack.TEMPLATE.read_text(), {"Stage": STAGE})
     outputs = stack.apply(cloud.client("cloudformation"), template, say, poll_s=0.5)
     outputs |= {"RedisUrl": cloud.redis_url, "RedisCluster": "false"}
     path = project / ".chalice" / "config.json"
@@ -114,6 +110,14 @@ def deploy(cloud: Cloud, project: Path, say: Say) -> Sale:
     app = stack.Stack(f"seckill-{STAGE}-app", json.dumps(template, separators=(",", ":")))
     outputs = stack.apply(cloud.client("cloudformation"), app, say, poll_s=0.5)
     return Sale(f"{cloud.endpoint}/_aws/execute-api/{outputs['RestAPIId']}/api")
+
+
+def function(cloud: Cloud, resource: str) -> str:
+    """The name that the emulator's CloudFormation gave to a function."""
+    found = cloud.client("cloudformation").describe_stack_resource(
+        StackName=f"seckill-{STAGE}-app", LogicalResourceId=resource
+    )
+    return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
 
 def new_project() -> Path:
