@@ -35,6 +35,9 @@ FOLDER = ROOT / ".local" / "e2e"
 _BUCKET = "seckill-packages"
 _SERVICES = "apigateway,cloudformation,dynamodb,events,iam,lambda,logs,monitoring,s3,sns,sqs,sts"
 
+# A worker that ends while it has a batch holds it for this long; a cold one needs most of it.
+_PARAMETERS = {"VisibilitySeconds": "30"}
+
 Say = Callable[[str], None]
 
 
@@ -85,7 +88,9 @@ def started() -> Iterator[Cloud]:
 
 def provision(cloud: Cloud, project: Path, say: Say) -> dict[str, str]:
     """Apply the template and write its outputs into the project's stage; returns them."""
-    template = stack.Stack(f"seckill-{STAGE}", stack.TEMPLATE.read_text(), {"Stage": STAGE})
+    template = stack.Stack(
+        f"seckill-{STAGE}", stack.TEMPLATE.read_text(), {"Stage": STAGE, **_PARAMETERS}
+    )
     outputs = stack.apply(cloud.client("cloudformation"), template, say, poll_s=0.5)
     outputs |= {"RedisUrl": cloud.redis_url, "RedisCluster": "false"}
     path = project / ".chalice" / "config.json"
