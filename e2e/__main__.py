@@ -38,7 +38,7 @@ def main() -> int:
             _run(cloud, say)
     except (DeployFault, LocalCloudError) as fault:
         say(str(fault))
-        print(f"FAILED, logs are in {clouds.FOLDER.relative_to(Path.cwd())}")
+        print(f"FAILED, logs are in {clouds.LOGS.relative_to(clouds.ROOT)}")
         return 1
     print(f"PASSED in {time.monotonic() - began:.0f} s")
     return 0
@@ -46,7 +46,7 @@ def main() -> int:
 
 def _run(cloud: Cloud, say: Say) -> None:
     say("a store and an AWS emulator run, IAM is enforced")
-    project = clouds.new_project()
+    project = clouds.new_project(cloud)
     clouds.provision(cloud, project, say)
     sale = clouds.deploy(cloud, project, say)
     for line in smoke(sale, _PATIENCE_S):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,9 @@ from localstack.processes import Child, free_port, stop_all, wait_until
 from localstack.provision import REGION
 
 STAGE = "local"
-FOLDER = ROOT / ".local" / "e2e"
+LOGS = ROOT / ".local" / "e2e"
+# Every worker unpacks the whole package: thousands of small files, which memory takes best.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 _BUCKET = "seckill-packages"
 _SERVICES = "apigateway,cloudformation,dynamodb,events,iam,lambda,logs,monitoring,s3,sns,sqs,sts"
 
@@ -43,11 +46,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """The running servers: the store's URL and the emulator's."""
+    """The running servers: the store's URL and the emulator's; `folder` has the run's files."""
 
     redis_url: str
     endpoint: str
-    children: list[Child]
+    folder: Path
 
     def client(self, service: str) -> Any:
         """A boto3 client of the emulator."""
@@ -63,27 +66,32 @@ def started() -> Iterator[Cloud]:
     Raises:
         LocalCloudError: one does not start.
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    port = free_port()
+    folder = Path(
+        tempfile.mkdtemp(prefix="seckill-e2e-", dir=_MEMORY if _MEMORY.is_dir() else None)
+    )
     endpoint = f"http://127.0.0.1:{free_port()}"
+    port = free_port()
     redis_url = f"redis://127.0.0.1:{port}/0"
     children: list[Child] = []
     try:
-        children.append(Child("valkey", valkey_command(port, FOLDER), os.environ, FOLDER))
+        children.append(Child("valkey", valkey_command(port, folder), os.environ, folder))
         environ = {
-            **ministack_environ(endpoint, FOLDER),
+            **ministack_environ(endpoint, folder),
             "SERVICES": _SERVICES,
             "AUTH": "true",
             "LOG_LEVEL": "INFO",
             "MINISTACK_HOST": "127.0.0.1",
         }
-        children.append(Child("aws", [ministack_binary()], environ, FOLDER))
+        children.append(Child("aws", [ministack_binary()], environ, folder))
         wait_until(lambda: store_answers(redis_url), "the store", children)
         wait_until(lambda: aws_answers(endpoint), "the emulator", children)
-        yield Cloud(redis_url, endpoint, children)
+        yield Cloud(redis_url, endpoint, folder)
     finally:
         stop_all(children)
+        LOGS.mkdir(parents=True, exist_ok=True)
+        for child in children:
+            shutil.copy(child.log, LOGS)
+        shutil.rmtree(folder)
 
 
 def provision(cloud: Cloud, project: Path, say: Say) -> dict[str, str]:
@@ -100,7 +108,7 @@ def provision(cloud: Cloud, project: Path, say: Say) -> dict[str, str]:
 
 def deploy(cloud: Cloud, project: Path, say: Say) -> Sale:
     """Package the project and deploy it with CloudFormation; returns the sale at its API."""
-    out = FOLDER / f"package-{time.monotonic_ns()}"
+    out = cloud.folder / f"package-{time.monotonic_ns()}"
     package(project, STAGE, out)
     archive = (out / "deployment.zip").read_bytes()
     key = f"{hashlib.sha256(archive).hexdigest()}.zip"
@@ -125,9 +133,9 @@ def function(cloud: Cloud, resource: str) -> str:
     return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
 
-def new_project() -> Path:
+def new_project(cloud: Cloud) -> Path:
     """A fresh copy of what ships, so that the run's outputs touch no file of ours."""
-    project = FOLDER / "project"
+    project = cloud.folder / "project"
     copy_project(project)
     for path in (project / ".chalice").glob("policy-*.json"):
         path.write_text(json.dumps(_as_the_emulator_names_them(json.loads(path.read_text()))))

@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.faults import DeployFault
-from infra.policies import GRANTS
+from infra.policies import GRANTS, function_name
 
 Client = Callable[[str], Any]
 _ABSENT = ("ResourceNotFoundException", "NoSuchEntity", "NotFoundException")
@@ -63,15 +63,15 @@ _EMPTY: Mapping[str, Any] = {"resources": [], "schema_version": "2.0", "backend"
 def _there(client: Client, stage: str) -> Iterator[dict[str, str]]:
     """Roles, functions, event sources, the schedule, log groups and the API, as Chalice notes."""
     for name, grant in GRANTS.items():
-        full = f"seckill-{stage}-{name}"
-        group = f"/aws/lambda/{full}"
+        full, role_name = function_name(stage, name), f"seckill-{stage}-{name}"
+        group = f"/aws/lambda/{role_name}"  # for the routes' function, one that nobody writes to
         groups = client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         if group in [found["logGroupName"] for found in groups]:
             yield _note("log_group", f"{name}-log-group", log_group_name=group)
-        role = _found(partial(client("iam").get_role, RoleName=full))
+        role = _found(partial(client("iam").get_role, RoleName=role_name))
         if role is not None:
             arn = role["Role"]["Arn"]
-            yield _note("iam_role", f"{name}_role", role_arn=arn, role_name=full)
+            yield _note("iam_role", f"{name}_role", role_arn=arn, role_name=role_name)
         function = _found(partial(client("lambda").get_function, FunctionName=full))
         if function is None:
             continue
@@ -82,7 +82,7 @@ def _there(client: Client, stage: str) -> Iterator[dict[str, str]]:
     rule = f"seckill-{stage}-sweep-event"
     if _found(partial(client("events").describe_rule, Name=rule)) is not None:
         yield _note("cloudwatch_event", "sweep-event", rule_name=rule)
-    yield from _api(client("apigateway"), f"seckill-{stage}-api_handler")
+    yield from _api(client("apigateway"), function_name(stage, "api_handler"))
 
 
 def _note(kind: str, name: str, **values: str) -> dict[str, str]:

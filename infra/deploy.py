@@ -16,6 +16,7 @@ from infra import adopt, smoke, stack, stage
 from infra.faults import DeployFault, told_in_one_line
 from infra.http import Sale
 from infra.package import CHALICE, ROOT
+from infra.policies import log_group
 
 # The stage for LocalStack: the store is one that runs already, REDIS_URL.
 LOCAL = "local"
@@ -68,8 +69,24 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
         adopted = adopt.adopt(client_of(session), ROOT, name)
     if adopted:
         say(f"found in the account, and gone on with: {', '.join(adopted)}")
+    keep_logs(session.client("logs"), config, name)
     run_chalice("deploy", name)
     return adopt.api_url(ROOT, name)
+
+
+def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
+    """Make the log group of the routes' function: Chalice gets its name wrong.
+
+    Raises:
+        DeployFault: it can't be made.
+    """
+    group = log_group(name, "api_handler")
+    days = config["stages"][name]["log_retention_in_days"]
+    with told_in_one_line():
+        there = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        if group not in [found["logGroupName"] for found in there]:
+            logs.create_log_group(logGroupName=group)
+        logs.put_retention_policy(logGroupName=group, retentionInDays=days)
 
 
 def run_chalice(command: str, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from infra import stage
 from infra.deploy import account
 from infra.faults import DeployFault, told_in_one_line
+from infra.policies import GRANTS, log_group
 
 _POLL_S = 2.0
 # A line may reach CloudWatch some seconds after later lines of another function.
@@ -17,23 +18,24 @@ _LATE_MS = 30_000
 _NOISE = ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
 
 
-def groups(logs: Any, name: str) -> list[str]:
-    """The log groups of a stage's functions."""
+def groups(logs: Any, name: str) -> dict[str, str]:
+    """The log groups of a stage's functions, and whose they are."""
     pages = logs.get_paginator("describe_log_groups").paginate(
-        logGroupNamePrefix=f"/aws/lambda/seckill-{name}-"
+        logGroupNamePrefix=f"/aws/lambda/seckill-{name}"
     )
-    return [group["logGroupName"] for page in pages for group in page["logGroups"]]
+    there = {group["logGroupName"] for page in pages for group in page["logGroups"]}
+    ours = {log_group(name, function): function for function in GRANTS}
+    return {group: function for group, function in ours.items() if group in there}
 
 
 def lines(logs: Any, name: str, since_ms: int, pattern: str, seen: set[str]) -> Iterator[str]:
     """What was said since `since_ms` and is not in `seen`, oldest first; `seen` grows."""
     found = []
-    for group in groups(logs, name):
+    for group, function in groups(logs, name).items():
         pages = logs.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=since_ms, filterPattern=pattern
         )
-        short = group.rsplit(f"seckill-{name}-", 1)[1]
-        found += [(e["timestamp"], short, e) for page in pages for e in page["events"]]
+        found += [(e["timestamp"], function, e) for page in pages for e in page["events"]]
     for at, function, event in sorted(found, key=lambda one: one[:2]):
         text = event["message"].rstrip()
         if event["eventId"] in seen or text.startswith(_NOISE):

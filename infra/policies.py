@@ -114,9 +114,19 @@ def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": sorted(actions), "Resource": sorted(resources)}
 
 
+def function_name(stage: str, function: str) -> str:
+    """The name that Chalice gives: the routes' function is named after app and stage alone."""
+    return f"seckill-{stage}" if function == "api_handler" else f"seckill-{stage}-{function}"
+
+
+def log_group(stage: str, function: str) -> str:
+    """Where Lambda keeps what a function says."""
+    return f"/aws/lambda/{function_name(stage, function)}"
+
+
 def _logs(stage: str, function: str) -> dict[str, Any]:
-    # The group itself is made by Chalice, with its retention.
-    group = f"arn:aws:logs:*:*:log-group:/aws/lambda/seckill-{stage}-{function}:*"
+    # The group itself is made by the deployment, with its retention.
+    group = f"arn:aws:logs:*:*:log-group:{log_group(stage, function)}:*"
     return _allow(["logs:CreateLogStream", "logs:PutLogEvents"], [group])
 
 
