@@ -13,6 +13,7 @@ from e2e import cloud as clouds
 from e2e.cloud import Cloud
 from infra.faults import DeployFault
 from infra.http import Sale, expect, within
+from infra.package import ROOT
 from infra.smoke import smoke
 from localstack.lambdas import scheduled_event
 from localstack.processes import LocalCloudError
@@ -38,7 +39,7 @@ def main() -> int:
             _run(cloud, say)
     except (DeployFault, LocalCloudError) as fault:
         say(str(fault))
-        print(f"FAILED, logs are in {clouds.LOGS.relative_to(clouds.ROOT)}")
+        print(f"FAILED, logs are in {clouds.LOGS.relative_to(ROOT)}")
         return 1
     print(f"PASSED in {time.monotonic() - began:.0f} s")
     return 0

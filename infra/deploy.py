@@ -11,6 +11,7 @@ import sys
 from typing import Any, cast
 
 import boto3
+from botocore.exceptions import NoRegionError
 
 from infra import adopt, smoke, stack, stage
 from infra.faults import DeployFault, told_in_one_line
@@ -36,6 +37,8 @@ def account(config: dict[str, Any], name: str) -> boto3.Session:
     home = stage.home(config, name)
     session = boto3.Session()
     with told_in_one_line():
+        if session.region_name is None:
+            raise NoRegionError
         here = (session.region_name, session.client("sts").get_caller_identity()["Account"])
     if home is not None and home != here:
         message = f"{name} is in {home[0]} of account {home[1]}, and you are in {here[0]} of {here[1]}: nothing was changed"  # noqa: E501

@@ -48,7 +48,7 @@ def chalice(project: Path, command: str = "deploy") -> dict[str, Any]:
     """Run a command of Chalice's in this process; returns its note by name."""
     factory = CLIFactory(str(project), environ={})
     config = factory.create_config_obj("test")
-    session = factory.create_botocore_session()
+    session: Any = factory.create_botocore_session()
     for operation in ("ImportRestApi", "PutRestApi"):
         session.register(f"provide-client-params.api-gateway.{operation}", _as_moto_reads_it)
     make = "create_default_deployer" if command == "deploy" else "create_deletion_deployer"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.client import BaseClient
@@ -60,7 +60,8 @@ def _resources(parameters: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    seen, call = Seen(), BaseClient._make_api_call  # noqa: SLF001 - where every call passes
+    seen, client = Seen(), cast("Any", BaseClient)
+    call = client._make_api_call  # noqa: SLF001 - where every call passes
 
     def noted(self: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
         seen.note(self.meta.service_model.service_name, operation, parameters)

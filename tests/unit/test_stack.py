@@ -81,7 +81,7 @@ def test_it_is_created_and_again_is_up_to_date(moto_cloudformation: Any, said: l
 
 def test_it_is_updated_by_a_change_set(moto_cloudformation: Any, said: list[str]) -> None:
     stack.apply(moto_cloudformation, stack.Stack(NAME, template()), said.append, 0)
-    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "new"}}}
+    topic: Any = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "new"}}}
     stack.apply(moto_cloudformation, stack.Stack(NAME, template(**topic)), said.append, 0)
     assert f"updating the stack {NAME}" in said[-1]
     assert boto3.client("sns").list_topics()["Topics"]
