@@ -9,13 +9,15 @@ COUPONS ?= 200
 HOLD ?= 0
 PAY ?= 1
 MINUTES ?= 2.5
+STAGE ?= dev
+FILTER ?=
 
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
 SCANNER := .venv/checkov/.ready
 
-.PHONY: help install demo up token test check bench fuzz chaos clean
+.PHONY: help install demo up token test check bench fuzz chaos e2e deploy smoke logs destroy clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,13 +52,15 @@ token: $(READY) ## A token for AUTH=jwt. CUSTOMER=alice or ADMIN=1
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
 	@$(PYTHON) -m pytest
 
-check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabilities.
+check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabilities, size.
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
+	@.venv/bin/bandit --quiet --recursive app.py chalicelib
 	@$(PYTHON) -m mypy
 	@.venv/bin/cfn-lint infra/template.yaml
 	@$(PYTHON) -m infra.scan
 	@$(PYTHON) -m infra.audit
+	@$(PYTHON) -m infra.package_size
 
 bench: $(READY) ## Measure, as ratios within one run; writes build/bench.json.
 	@$(PYTHON) -m bench
@@ -66,6 +70,21 @@ fuzz: $(READY) ## Random requests against every operation of the API, MINUTES= l
 
 chaos: $(READY) ## Faults of every kind under load, and a checker. SEED= MINUTES= PUBLISHER=
 	@$(PYTHON) -m chaos --minutes $(MINUTES) --publisher $(PUBLISHER) $(if $(SEED),--seed $(SEED))
+
+e2e: $(READY) ## Deploy what ships to an AWS emulator, sell through it, redeploy while it sells.
+	@$(PYTHON) -m e2e
+
+deploy: $(READY) ## The stack, its outputs, chalice deploy, a smoke test. STAGE= TOKEN= ALLOW_LOSS=yes
+	@$(PYTHON) -m infra.deploy $(STAGE)
+
+smoke: $(READY) ## Does a deployed sale work? STAGE= or URL=; TOKEN=
+	@$(PYTHON) -m infra.smoke $(or $(URL),--stage $(STAGE))
+
+logs: $(READY) ## Follow what the functions say. STAGE= FILTER=
+	@$(PYTHON) -m infra.logs $(STAGE) $(if $(FILTER),--filter '$(FILTER)')
+
+destroy: $(READY) ## Take a stage down, with its data. STAGE= CONFIRM=prod
+	@$(PYTHON) -m infra.destroy $(STAGE)
 
 clean: ## Remove everything that was made here.
 	@rm -rf .venv .local build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""End to end: what is deployed is what `chalice package` makes, on an AWS emulator's services."""

@@ -1,0 +1,154 @@
+"""`chalice deploy`'s own calls, against moto: what it makes, again, and after an interruption.
+
+What ships is not packaged here (requirements.txt is empty); that is `make e2e`'s part.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from chalice.cli.factory import CLIFactory
+from chalice.utils import UI
+from moto import mock_aws
+
+from infra import adopt, policies, stage
+from infra.package import copy_project
+
+_INTEGRATION = "x-amazon-apigateway-integration"
+FUNCTIONS = set(policies.GRANTS)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What ships, with a stage for tests whose policies and limits are dev's."""
+    copy_project(tmp_path / "project")
+    (tmp_path / "project" / "requirements.txt").write_text("")
+    path = tmp_path / "project" / ".chalice" / "config.json"
+    config = stage.read(path)
+    config["stages"]["test"] = config["stages"]["dev"]
+    config["stages"]["test"]["environment_variables"]["STAGE"] = "test"
+    stage.write(config, path)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("STAGE")  # what the CLI sets from the stage, it sets in its own environment
+    with mock_aws():
+        for queue in policies.QUEUES:
+            boto3.client("sqs").create_queue(QueueName=f"seckill-test-{queue}")
+        yield
+
+
+def chalice(project: Path, command: str = "deploy") -> dict[str, Any]:
+    """Run a command of Chalice's in this process; returns its note by name."""
+    factory = CLIFactory(str(project), environ={})
+    config = factory.create_config_obj("test")
+    session: Any = factory.create_botocore_session()
+    for operation in ("ImportRestApi", "PutRestApi"):
+        session.register(f"provide-client-params.api-gateway.{operation}", _as_moto_reads_it)
+    make = "create_default_deployer" if command == "deploy" else "create_deletion_deployer"
+    arguments = (session, config, UI()) if command == "deploy" else (session, UI())
+    getattr(factory, make)(*arguments).deploy(config, "test")
+    return note(project)
+
+
+def _as_moto_reads_it(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Chalice sends Swagger 2, which AWS takes and moto does not: the same paths as OpenAPI 3."""
+    sent = json.loads(params["body"])
+    paths = {
+        path: {
+            method: {
+                "responses": {"200": {"description": "-"}},
+                "parameters": [
+                    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                    for name in re.findall(r"{(\w+)}", path)
+                ],
+                _INTEGRATION: told[_INTEGRATION],
+            }
+            for method, told in methods.items()
+        }
+        for path, methods in sent["paths"].items()
+    }
+    info = {**sent["info"], "description": "for moto"}
+    return {**params, "body": json.dumps({"openapi": "3.0.1", "info": info, "paths": paths})}
+
+
+def note(project: Path) -> dict[str, Any]:
+    resources = json.loads(adopt.record_path(project, "test").read_text())["resources"]
+    return {resource["name"]: resource for resource in resources}
+
+
+def client(service: str) -> Any:
+    make: Any = boto3.client
+    return make(service)
+
+
+def mappings() -> dict[str, dict[str, Any]]:
+    """Event source mappings by queue."""
+    found = client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert len(found) == len(policies.QUEUES)
+    return {one["EventSourceArn"].rsplit("-test-", 1)[1]: one for one in found}
+
+
+@pytest.mark.usefixtures("account")
+def test_it_makes_all_there_is_and_again_makes_nothing_twice(project: Path) -> None:
+    first = chalice(project)
+    functions = {one["FunctionName"]: one for one in client("lambda").list_functions()["Functions"]}
+    assert set(functions) == {policies.function_name("test", name) for name in FUNCTIONS}
+    for name in FUNCTIONS:
+        role = functions[policies.function_name("test", name)]["Role"].rsplit("/", 1)[1]
+        assert role == f"seckill-test-{name}"
+        [policy] = client("iam").list_role_policies(RoleName=role)["PolicyNames"]
+        given = client("iam").get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+        assert given == policies.policy("dev", name)
+    assert functions["seckill-test-rebuild"]["Timeout"] == 900
+    before = mappings()
+    assert before["active-promotions"]["MaximumBatchingWindowInSeconds"] == 1
+    assert before["timers"]["BatchSize"] == 1
+    again = chalice(project)
+    # A mapping is kept, not made anew: its queue goes on being read, with all of its settings.
+    after = mappings()
+    assert {q: m["UUID"] for q, m in after.items()} == {q: m["UUID"] for q, m in before.items()}
+    assert after["active-promotions"]["MaximumBatchingWindowInSeconds"] == 1
+    assert again["rest_api"] == first["rest_api"]
+    assert len(client("apigateway").get_rest_apis()["items"]) == 1
+
+
+@pytest.mark.usefixtures("account")
+def test_what_an_interrupted_deployment_left_is_gone_on_with(project: Path) -> None:
+    """Chalice notes what it made only at the end; the account has it all the same."""
+    noted = chalice(project)
+    adopt.record_path(project, "test").unlink()
+    adopted = adopt.adopt(client, project, "test")
+    assert set(adopted) == set(noted)
+    assert note(project) == {name: {**noted[name]} for name in noted}
+    assert adopt.adopt(client, project, "test") == []
+    uuids = {queue: mapping["UUID"] for queue, mapping in mappings().items()}
+    again = chalice(project)
+    assert {queue: mapping["UUID"] for queue, mapping in mappings().items()} == uuids
+    assert again["rest_api"] == noted["rest_api"]
+    assert adopt.api_url(project, "test") == noted["rest_api"]["rest_api_url"].rstrip("/")
+
+
+@pytest.mark.usefixtures("account")
+def test_deleting_leaves_nothing_also_without_the_note(project: Path) -> None:
+    chalice(project)
+    adopt.record_path(project, "test").unlink()
+    adopt.adopt(client, project, "test")
+    chalice(project, "delete")
+    assert client("lambda").list_functions()["Functions"] == []
+    assert client("lambda").list_event_source_mappings()["EventSourceMappings"] == []
+    assert client("apigateway").get_rest_apis()["items"] == []
+    assert client("iam").list_roles()["Roles"] == []
+    assert client("events").list_rules()["Rules"] == []
+
+
+@pytest.mark.usefixtures("account")
+def test_an_empty_account_has_nothing_to_go_on_with(project: Path) -> None:
+    assert adopt.adopt(client, project, "test") == []
+    assert not adopt.record_path(project, "test").exists()

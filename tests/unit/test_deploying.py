@@ -1,0 +1,181 @@
+"""Deploying, as a user meets it: one line for each fault, and steps that may be repeated."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from infra import deploy, destroy, logs, package_size, smoke, stage
+from infra.faults import DeployFault
+from infra.http import Sale
+from localstack.cloud import ROOT
+from tests.unit.test_stage import OUTPUTS
+
+DEPLOYED = stage.with_outputs(stage.read(), "dev", OUTPUTS, cloud=True)
+
+
+@pytest.mark.parametrize("program", ["infra.deploy", "infra.destroy", "infra.logs"])
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"AWS_DEFAULT_REGION": "", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+         "export AWS_DEFAULT_REGION"),
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, "no AWS credentials"),
+    ],
+)  # fmt: skip
+def test_without_a_region_or_credentials_it_is_one_line_and_nothing_changes(
+    program: str, environ: dict[str, str], says: str
+) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nowhere = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
+               "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
+    before = stage.CONFIG.read_text()
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", program, "dev"],
+        cwd=ROOT,
+        env={**clean, **nowhere, **{n: v for n, v in environ.items() if v}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("seckill: ")
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert stage.CONFIG.read_text() == before
+
+
+@mock_aws
+def test_a_stage_that_is_elsewhere_is_not_touched() -> None:
+    with pytest.raises(DeployFault, match=r"dev is in eu-west-1 of .* you are in us-east-1"):
+        deploy.account(DEPLOYED, "dev")
+
+
+@mock_aws
+def test_a_stage_that_is_here_or_nowhere_may_be_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert deploy.account(DEPLOYED, "dev").region_name == "eu-west-1"
+    assert deploy.account(stage.read(), "prod").region_name == "eu-west-1"
+
+
+def test_prod_is_not_taken_down_by_accident() -> None:
+    with pytest.raises(DeployFault, match="say CONFIRM=prod"):
+        destroy.destroy("prod", "yes")
+
+
+@mock_aws
+def test_the_routes_function_has_a_log_group_that_does_not_keep_for_ever() -> None:
+    client = boto3.client("logs")
+    for _ in range(2):
+        deploy.keep_logs(client, stage.read(), "dev")
+    [group] = client.describe_log_groups()["logGroups"]
+    assert (group["logGroupName"], group["retentionInDays"]) == ("/aws/lambda/seckill-dev", 7)
+
+
+@mock_aws
+def test_logs_are_told_once_in_order_of_time_without_the_noise() -> None:
+    client = boto3.client("logs")
+    now = round(time.time() * 1000) - 60_000
+    for group, told in (
+        ("seckill-dev", [(3, "third"), (0, "START RequestId: 1")]),
+        ("seckill-dev-sweep", [(1, "first"), (2, "second")]),
+        ("seckill-development", [(1, "another stage")]),
+    ):
+        name = f"/aws/lambda/{group}"
+        client.create_log_group(logGroupName=name)
+        client.create_log_stream(logGroupName=name, logStreamName="s")
+        client.put_log_events(
+            logGroupName=name,
+            logStreamName="s",
+            logEvents=[{"timestamp": now + at, "message": text} for at, text in sorted(told)],
+        )
+    seen: set[str] = set()
+    said = list(logs.lines(client, "dev", now, "", seen))
+    assert [line.split(" ", 1)[1] for line in said] == [
+        "sweep first", "sweep second", "api_handler third",
+    ]  # fmt: skip
+    assert list(logs.lines(client, "dev", now, "", seen)) == []
+
+
+def archive(folder: Path, size: int) -> Path:
+    path = folder / "deployment.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("botocore/data.json", os.urandom(size))
+    return path
+
+
+def test_a_package_over_the_ceiling_fails_and_names_what_is_biggest(tmp_path: Path) -> None:
+    fits, line = package_size.verdict(archive(tmp_path, 2_000_000), ceiling=2_100_000)
+    assert (fits, line[:30]) == (0, "package: 2.0 MB of at most 2.1")
+    code, line = package_size.verdict(archive(tmp_path, 2_000_000), ceiling=1_900_000)
+    assert code == 1
+    assert line.startswith("TOO BIG: package: 2.0 MB of at most 1.9 MB")
+    assert "botocore 2.0 MB" in line
+
+
+class Shop(BaseHTTPRequestHandler):
+    """A sale that answers as told."""
+
+    answers: dict[tuple[str, str], tuple[int, Any]]
+
+    def do_GET(self) -> None:
+        path = self.path.replace("p1", "{id}")
+        status, body = self.answers[self.command, path]
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    do_POST = do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+WELL = {
+    ("GET", "/health"): (200, {"store": "ok", "broker": "ok", "tables": "ok"}),
+    ("GET", "/query/time"): (200, {"now": 1}),
+    ("POST", "/admin/promotions"): (201, {"promotionId": "p1"}),
+    ("DELETE", "/admin/promotions/{id}"): (200, {}),
+    ("POST", "/command/coupons"): (200, {"couponId": "p1-1"}),
+    ("GET", "/query/promotions/{id}/coupons"): (200, [{"couponId": "p1-1"}]),
+}
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_a_smoke_test_names_the_step_that_failed_and_cleans_up(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shop, "answers", WELL, raising=False)
+    said: list[str] = []
+    assert smoke.run(Sale(server), said.append) is False  # the first grab must be a 201
+    assert [line.split(":")[0].split()[-1] for line in said] == ["health", "create", "grab"]
+    assert "FAILED  grab: (200, {'couponId': 'p1-1'}), not 201" in said[-1]
+
+
+def test_a_token_goes_with_each_request_and_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOKEN", "hush")
+    sale = Sale.at("http://127.0.0.1:9/")
+    assert sale.headers == {"Authorization": "Bearer hush"}
+    assert "hush" not in repr(sale)
+    assert sale.ask("/health")[0] == 0
