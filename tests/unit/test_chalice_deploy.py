@@ -29,8 +29,8 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "project" / "requirements.txt").write_text("")
     path = tmp_path / "project" / ".chalice" / "config.json"
     config = stage.read(path)
-    config["stages"]["test"] = config["stages"]["dev"]
-    config["stages"]["test"]["environment_variables"]["STAGE"] = "test"
+    config["stages"]["local"] = config["stages"]["dev"]
+    config["stages"]["local"]["environment_variables"]["STAGE"] = "local"
     stage.write(config, path)
     return tmp_path / "project"
 
@@ -40,20 +40,20 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("STAGE")  # what the CLI sets from the stage, it sets in its own environment
     with mock_aws():
         for queue in policies.QUEUES:
-            boto3.client("sqs").create_queue(QueueName=f"seckill-test-{queue}")
+            boto3.client("sqs").create_queue(QueueName=f"seckill-local-{queue}")
         yield
 
 
 def chalice(project: Path, command: str = "deploy") -> dict[str, Any]:
     """Run a command of Chalice's in this process; returns its note by name."""
     factory = CLIFactory(str(project), environ={})
-    config = factory.create_config_obj("test")
+    config = factory.create_config_obj("local")
     session: Any = factory.create_botocore_session()
     for operation in ("ImportRestApi", "PutRestApi"):
         session.register(f"provide-client-params.api-gateway.{operation}", _as_moto_reads_it)
     make = "create_default_deployer" if command == "deploy" else "create_deletion_deployer"
     arguments = (session, config, UI()) if command == "deploy" else (session, UI())
-    getattr(factory, make)(*arguments).deploy(config, "test")
+    getattr(factory, make)(*arguments).deploy(config, "local")
     return note(project)
 
 
@@ -79,7 +79,7 @@ def _as_moto_reads_it(params: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def note(project: Path) -> dict[str, Any]:
-    resources = json.loads(adopt.record_path(project, "test").read_text())["resources"]
+    resources = json.loads(adopt.record_path(project, "local").read_text())["resources"]
     return {resource["name"]: resource for resource in resources}
 
 
@@ -92,21 +92,21 @@ def mappings() -> dict[str, dict[str, Any]]:
     """Event source mappings by queue."""
     found = client("lambda").list_event_source_mappings()["EventSourceMappings"]
     assert len(found) == len(policies.QUEUES)
-    return {one["EventSourceArn"].rsplit("-test-", 1)[1]: one for one in found}
+    return {one["EventSourceArn"].rsplit("-local-", 1)[1]: one for one in found}
 
 
 @pytest.mark.usefixtures("account")
 def test_it_makes_all_there_is_and_again_makes_nothing_twice(project: Path) -> None:
     first = chalice(project)
     functions = {one["FunctionName"]: one for one in client("lambda").list_functions()["Functions"]}
-    assert set(functions) == {policies.function_name("test", name) for name in FUNCTIONS}
+    assert set(functions) == {policies.function_name("local", name) for name in FUNCTIONS}
     for name in FUNCTIONS:
-        role = functions[policies.function_name("test", name)]["Role"].rsplit("/", 1)[1]
-        assert role == f"seckill-test-{name}"
+        role = functions[policies.function_name("local", name)]["Role"].rsplit("/", 1)[1]
+        assert role == f"seckill-local-{name}"
         [policy] = client("iam").list_role_policies(RoleName=role)["PolicyNames"]
         given = client("iam").get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
         assert given == policies.policy("dev", name)
-    assert functions["seckill-test-rebuild"]["Timeout"] == 900
+    assert functions["seckill-local-rebuild"]["Timeout"] == 900
     before = mappings()
     assert before["active-promotions"]["MaximumBatchingWindowInSeconds"] == 1
     assert before["timers"]["BatchSize"] == 1
@@ -123,23 +123,23 @@ def test_it_makes_all_there_is_and_again_makes_nothing_twice(project: Path) -> N
 def test_what_an_interrupted_deployment_left_is_gone_on_with(project: Path) -> None:
     """Chalice notes what it made only at the end; the account has it all the same."""
     noted = chalice(project)
-    adopt.record_path(project, "test").unlink()
-    adopted = adopt.adopt(client, project, "test")
+    adopt.record_path(project, "local").unlink()
+    adopted = adopt.adopt(client, project, "local")
     assert set(adopted) == set(noted)
     assert note(project) == {name: {**noted[name]} for name in noted}
-    assert adopt.adopt(client, project, "test") == []
+    assert adopt.adopt(client, project, "local") == []
     uuids = {queue: mapping["UUID"] for queue, mapping in mappings().items()}
     again = chalice(project)
     assert {queue: mapping["UUID"] for queue, mapping in mappings().items()} == uuids
     assert again["rest_api"] == noted["rest_api"]
-    assert adopt.api_url(project, "test") == noted["rest_api"]["rest_api_url"].rstrip("/")
+    assert adopt.api_url(project, "local") == noted["rest_api"]["rest_api_url"].rstrip("/")
 
 
 @pytest.mark.usefixtures("account")
 def test_deleting_leaves_nothing_also_without_the_note(project: Path) -> None:
     chalice(project)
-    adopt.record_path(project, "test").unlink()
-    adopt.adopt(client, project, "test")
+    adopt.record_path(project, "local").unlink()
+    adopt.adopt(client, project, "local")
     chalice(project, "delete")
     assert client("lambda").list_functions()["Functions"] == []
     assert client("lambda").list_event_source_mappings()["EventSourceMappings"] == []
@@ -150,5 +150,5 @@ def test_deleting_leaves_nothing_also_without_the_note(project: Path) -> None:
 
 @pytest.mark.usefixtures("account")
 def test_an_empty_account_has_nothing_to_go_on_with(project: Path) -> None:
-    assert adopt.adopt(client, project, "test") == []
-    assert not adopt.record_path(project, "test").exists()
+    assert adopt.adopt(client, project, "local") == []
+    assert not adopt.record_path(project, "local").exists()

@@ -63,7 +63,7 @@ def _resources(parameters: dict[str, Any]) -> list[str]:
         names = [parameters["TopicArn"].rsplit(":", 1)[1]]
     else:
         names = [(parameters.get("QueueName") or parameters["QueueUrl"]).rsplit("/", 1)[-1]]
-    return [name.removeprefix("seckill-test-") for name in names]
+    return [name.removeprefix("seckill-local-") for name in names]
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 def granted(function: str) -> set[tuple[str, str]]:
     """What the function's policy grants in tables, queues and the topic."""
     return {
-        (action, resource.split(":", 5)[5].removeprefix("table/").removeprefix("seckill-test-"))
-        for statement in policies.policy("test", function)["Statement"]
+        (action, resource.split(":", 5)[5].removeprefix("table/").removeprefix("seckill-local-"))
+        for statement in policies.policy("local", function)["Statement"]
         for action in statement["Action"]
         for resource in statement["Resource"]
         if action.split(":")[0] in ("dynamodb", "sqs", "sns")
@@ -110,7 +110,7 @@ def test_each_function_may_do_what_it_does_and_nothing_more(
 ) -> None:
     world = World(seen, http, store, monkeypatch, offer)
     for queue in policies.QUEUES:
-        clients.sqs().create_queue(QueueName=f"seckill-test-{queue}-dlq")
+        clients.sqs().create_queue(QueueName=f"seckill-local-{queue}-dlq")
     world.sell_and_look()
     world.dead_letters()
     for publisher in ("sns", "sqs"):
@@ -156,10 +156,10 @@ class World:
 
     def feed(self, function: str, queue: str, handler: Any, *bodies: str) -> None:
         """Give a consumer what its queue has, one that can't be read, and one that fails."""
-        url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}")["QueueUrl"]
+        url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
         for body in (*bodies, "poison", *(re.sub(_ID, f'"{AWAY}"', body) for body in bodies[:2])):
             clients.sqs().send_message(QueueUrl=url, MessageBody=body)
-        arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-test-{queue}"
+        arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-local-{queue}"
         for got in list(taken(url)):  # not what the handler itself sends
             with self.seen.doing(function), suppress(BatchFailed):
                 handler(sqs_event(got, arn), None)
@@ -196,7 +196,7 @@ class World:
 
     def dead_letters(self) -> None:
         for queue in policies.QUEUES:
-            url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}-dlq")["QueueUrl"]
+            url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}-dlq")["QueueUrl"]
             clients.sqs().send_message(QueueUrl=url, MessageBody="poison")
         self.api("GET", "/admin/dead-letters")
         for queue in policies.QUEUES:
@@ -239,7 +239,7 @@ class World:
         fields: Any = replace(event, at=3).to_fields()
         self.store.xadd(scripts.key(sale, "outbox"), fields, id=f"{event.version}-0")
         for queue in ("journal", "events"):  # the first time, the journal is not complete yet
-            url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}")["QueueUrl"]
+            url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
             clients.sqs().send_message(QueueUrl=url, MessageBody="on its way")
         for _ in ("WAITING", "RECOVERED"):
             with self.seen.doing(function):
@@ -279,7 +279,7 @@ class World:
             self.drain(queue)
 
     def drain(self, queue: str) -> None:
-        url = clients.sqs().get_queue_url(QueueName=f"seckill-test-{queue}")["QueueUrl"]
+        url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
         for _ in taken(url):
             pass
 
