@@ -12,6 +12,7 @@ from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.pay import PayCoupon, pay_coupon
+from chalicelib.commands.promotions import close_promotion
 from chalicelib.commands.reconcile import audit, reconcile
 from chalicelib.commands.recover import Repair
 from chalicelib.events import from_mapping
@@ -184,3 +185,20 @@ def test_a_rebuilt_table_is_the_live_one_row_by_row(sale: str) -> None:
 
 def test_nobodys_promotion_has_no_audit(outside: Outside, aws: None) -> None:
     assert audit("never-made", outside, read_tables) is None
+
+
+def test_what_is_over_and_let_go_of_is_not_missed_in_the_store(
+    sale: str, outside: Outside, store: Redis
+) -> None:
+    close_promotion(sale, "FINISHED")
+    store.delete(*(scripts.key(sale, part) for part in scripts.PARTS))
+    assert kinds(sale, outside) == []
+
+
+def test_what_is_younger_than_the_grace_time_is_not_missed_yet(
+    sale: str, outside: Outside, broker: Broker
+) -> None:
+    grab_coupon(GrabCoupon(sale, "c-9"), outside)
+    journal.append(broker.published[-1])  # and the tables are on their way
+    assert kinds(sale, outside, grace_ms=60_000) == []
+    assert set(kinds(sale, outside)) == {"TABLE_BEHIND"}

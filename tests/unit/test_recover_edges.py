@@ -159,3 +159,68 @@ def test_the_journal_keeps_a_conflict_until_a_recovery_has_settled_it(told: list
     assert len(rows) == 1
     journal.settle(rows)
     assert journal.conflicts(other.promotion_id) == []
+
+
+def test_what_only_a_conflict_told_is_told_again(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    """Else the read tables, and a rebuild, would never hear of it."""
+    sale = live(stock=5)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    [hers] = [event for event in broker.published if isinstance(event, CouponEvent)]
+    journal.append(replace(hers, customer_id="bob", grabbed_at=hers.grabbed_at + 1))
+    broker.published.clear()
+    recover_promotion(sale, outside, repair)
+    journal_all(broker)
+    told = {(e.customer_id, e.state) for e in broker.published if isinstance(e, CouponEvent)}
+    assert ("bob", "GRABBED") in told
+    kept = fold(journal.read(sale)).active
+    assert {coupon.customer_id for coupon in kept} == {"alice", "bob"}
+    assert len({coupon.number for coupon in kept}) == 2
+
+
+def test_what_money_has_overruled_is_told_again(
+    live: Live, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    """The newest event of the coupon says grabbed, and it is paid."""
+    sale = live(stock=5, hold_seconds=600)
+    grab(sale, "alice", outside)
+    grabbed = broker.published[-1]
+    pay_coupon(PayCoupon(sale, 1, "alice", "visa"), outside)
+    journal_all(broker)
+    again = replace(grabbed, version=9)
+    journal.append(again)
+    broker.published.clear()
+    recover_promotion(sale, outside, repair, doubted=True)
+    [told] = [event for event in broker.published if isinstance(event, CouponEvent)]
+    assert (told.customer_id, told.state) == ("alice", "PAID")
+
+
+def test_two_stories_do_not_give_a_customer_more_than_the_limit(
+    live: Live, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    sale = live(stock=5, hold_seconds=600)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    [first] = [event for event in broker.published if isinstance(event, CouponEvent)]
+    journal.append(replace(first, number=2, grabbed_at=first.grabbed_at + 1))
+    recover_promotion(sale, outside, repair)
+    journal_all(broker)
+    folded = fold(journal.read(sale))
+    assert [(coupon.customer_id, coupon.number) for coupon in folded.active] == [("alice", 1)]
+    assert folded.coupons["alice", 2].state == "REVOKED"
+
+
+def test_given_back_is_not_expired_after_a_recovery(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    sale = live(stock=1, hold_seconds=600)
+    grab(sale, "alice", outside)
+    decide(outside, "give_back", sale, "alice", 1)
+    grab(sale, "bob", outside)
+    journal_all(broker)
+    wipe(store, sale)
+    recover_promotion(sale, outside, repair)
+    late = pay_coupon(PayCoupon(sale, 1, "alice", "late"), outside)
+    assert late.outcome == "COUPON_RELEASED"
