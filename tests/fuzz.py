@@ -10,19 +10,23 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from localstack.cloud import ROOT, Options, local_cloud
 from localstack.processes import LocalCloudError
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 # Of a long run the time is the limit.
+_PATIENCE = ("--request-timeout", "30")
 MOST_CASES = 100_000
 
 
-def fuzz(url: str, cases: int, seed: int, seconds: float | None = None) -> int:
+def fuzz(
+    url: str, cases: int, seed: int, seconds: float | None = None, report: IO[str] | None = None
+) -> int:
     """Send up to `cases` requests to each operation, for `seconds` if given.
 
-    Returns 0 when every answer was as described; what was not is printed.
+    Returns 0 when every answer was as described; what was not goes into the report, or is printed.
     """
     program = str(Path(sys.executable).parent / "schemathesis")
     command = [program, "--config-file", str(CONFIG), "run"]
@@ -30,7 +34,8 @@ def fuzz(url: str, cases: int, seed: int, seconds: float | None = None) -> int:
     if seconds is not None:
         limits += ["--max-time", str(round(seconds))]
     done = subprocess.run(  # noqa: S603 - our own command
-        [*command, f"{url}/openapi.json", "--phases", "coverage,fuzzing", *limits],
+        [*command, f"{url}/openapi.json", "--phases", "coverage,fuzzing", *limits, *_PATIENCE],
+        stdout=report,
         cwd=ROOT / ".local",
         check=False,
     )
