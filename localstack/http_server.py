@@ -55,8 +55,9 @@ def _handle(
 ) -> tuple[int, list[tuple[str, str]], bytes]:
     try:
         response = _gateway.handle_request(method, path, headers, body)
-    except ForbiddenError:
-        # What API Gateway says of a path it does not know; locally, the plain word for it.
+    except (ForbiddenError, UnicodeEncodeError):
+        # What API Gateway says of a path it does not know; locally, the plain word for it. The
+        # gateway quotes a token that comes along, and trips over one that is not ASCII.
         unknown = answers.problem("NOT_FOUND")
         return unknown.status, list(unknown.headers.items()), unknown.body.encode()
     except LocalGatewayException as error:

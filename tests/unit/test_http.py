@@ -311,21 +311,6 @@ def test_each_customer_sees_their_own_coupons_only(http: Ask, sale: str) -> None
     assert http("GET", "/query/coupons/nobody").body == []
 
 
-@pytest.mark.parametrize(
-    ("path", "rule"),
-    [
-        ("/query/promotions", "public, max-age=1"),
-        ("/query/coupons/alice", "no-store"),
-        ("/query/promotions/x", "no-store"),
-        ("/query/promotions/x/coupons", "no-store"),
-        ("/query/time", "no-store"),
-        ("/health", "no-store"),
-    ],
-)
-def test_what_may_be_cached(http: Ask, path: str, rule: str) -> None:
-    assert http("GET", path).headers["Cache-Control"] == rule
-
-
 def test_refusals_of_the_framework_have_the_form_of_ours(http: Ask) -> None:
     answer = http("PUT", "/command/coupons")
     assert (answer.status, answer.body["code"]) == (405, "METHOD_NOT_ALLOWED")
