@@ -69,6 +69,11 @@ def body() -> dict[str, Any]:
     return validation.parse_body(request().raw_body)
 
 
+def source_ip() -> str:
+    """The address the request came from, as API Gateway saw it: no header can claim another."""
+    return str(request().context["identity"]["sourceIp"])
+
+
 def records(event: SQSEvent) -> list[Mapping[str, Any]]:
     """The messages of a batch, as SQS made them."""
     found: list[Mapping[str, Any]] = event.to_dict()["Records"]
@@ -207,7 +212,7 @@ def post_dead_letters(queue: str) -> Answer:
 def post_coupon() -> Answer:
     """Grab a coupon."""
     command = validation.grab_from(body(), request().headers)
-    return grabbed(command, grab_coupon(command, outside()))
+    return grabbed(command, grab_coupon(command, outside(), source_ip()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")

@@ -39,6 +39,7 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "NOT_RETURNABLE": (409, "The coupon is final and can't be given back"),
     "ALREADY_STARTED": (409, "The promotion has started and can't be edited"),
     "TOO_MANY": (409, "The promotion would have more coupons than one may have"),
+    "THROTTLED": (429, "Too many requests by this customer or from this address"),
     "FINISHED": (410, "The promotion is over"),
     "CANCELLED": (410, "The promotion was cancelled"),
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
@@ -80,6 +81,8 @@ def grabbed(grab: Grab) -> Answer:
     if grab.coupon is not None:
         status = 200 if grab.outcome == "REPEATED" else 201 if grab.published else 202
         return ok(grab.coupon.to_json(), status)
+    if grab.outcome == "THROTTLED":
+        return problem("THROTTLED", retry_after_s=math.ceil(grab.wait_ms / 1000))
     if grab.outcome == "NOT_STARTED":
         wait_s = math.ceil(grab.wait_ms / 1000)
         return problem("NOT_STARTED", retry_after_s=wait_s, opensAt=grab.opens_at)

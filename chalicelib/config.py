@@ -11,13 +11,28 @@ class InvalidSetting(ValueError):
     """An environment variable has a value this program can't work with."""
 
 
+# However it is set, a bucket that nobody draws from is full, and forgotten, within a minute.
+_FULL_WITHIN_S = 60
+_MOST_PER_SECOND = 10_000
+_MOST_BURST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often somebody may ask: `per_second` in the long run, `burst` at once after a pause."""
+
+    per_second: float
+    burst: int
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What differs between stages. Durations carry their unit in the name.
 
     watch_s: how long a promotion that is over is still looked after, in case the store goes back
     to a time when it was not. settle_s: after this long, nothing that began before is still
-    running: the functions' time limit.
+    running: the functions' time limit. customer_limit, address_limit: grabs (and requests for
+    tokens) of one customer or from one address, in each promotion; None where that is off.
     """
 
     stage: str
@@ -32,6 +47,8 @@ class Settings:
     settle_s: float
     watch_s: float
     aws_endpoint_url: str | None
+    customer_limit: Limit | None = None
+    address_limit: Limit | None = None
 
     def resource_name(self, name: str) -> str:
         """The name of a table or queue of this stage, as the template gives it."""
@@ -67,6 +84,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settle_s=_seconds(environ, "SETTLE_S", "10"),
         watch_s=_seconds(environ, "WATCH_S", "3600", most=7 * 24 * 3600),
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
+        customer_limit=_limit(environ, "CUSTOMER"),
+        address_limit=_limit(environ, "ADDRESS"),
     )
 
 
@@ -80,3 +99,21 @@ def _seconds(environ: Mapping[str, str], name: str, default: str, most: float = 
         message = f"{name} must be a number of seconds above 0 and up to {most}, not {text!r}"
         raise InvalidSetting(message)
     return seconds
+
+
+def _limit(environ: Mapping[str, str], who: str) -> Limit | None:
+    """<who>_RATE per second, 0 for no limit, and <who>_BURST at once, by default twice the rate."""
+    rate, burst = f"{who}_RATE", f"{who}_BURST"
+    try:
+        per_second = float(environ.get(rate, "0"))
+    except ValueError:
+        per_second = -1.0
+    if not 0 <= per_second <= _MOST_PER_SECOND:
+        message = f"{rate} must be a number from 0 (no limit) to {_MOST_PER_SECOND} per second"
+        raise InvalidSetting(message)
+    text = environ.get(burst, str(max(1, round(2 * per_second))))
+    most = min(_MOST_BURST, int(per_second * _FULL_WITHIN_S)) if per_second else _MOST_BURST
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
+        message = f"{burst} must be a whole number from 1 to {most}, not {text!r}"
+        raise InvalidSetting(message)
+    return Limit(per_second, int(text)) if per_second else None

@@ -8,6 +8,7 @@ from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.promotions import find_promotion
 from chalicelib.commands.recover import ask_for_recovery
 from chalicelib.queries.coupons import coupon_by_id, coupon_of
+from chalicelib.rate_headers import with_rates
 from chalicelib.shapes import coupon_id
 from chalicelib.wiring import outside
 
@@ -19,7 +20,7 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
     for another.
     """
     if grab.outcome != "UNKNOWN":
-        return answers.grabbed(grab)
+        return with_rates(answers.grabbed(grab), grab.rates)
     verdict = _verdict(command.promotion_id)
     if verdict == "UNKNOWN_PROMOTION":
         return answers.problem(verdict)

@@ -1,14 +1,18 @@
 -- Grant one coupon to one customer: at most `stock` in all, `coupons_per_customer` to each.
 --
--- The customer's own coupons are looked up first, so a repeat gets the same coupon whatever has
+-- Whoever asks too often is refused before anything else is read: see throttle.lua. Then the
+-- customer's own coupons are looked up, so a repeat gets the same coupon whatever has
 -- become of the promotion. With one coupon per customer, holding one makes a call a repeat;
 -- with more, the key does. A loser of a sale that is over is refused after two reads. Nothing is
--- stored of a loser.
+-- stored of a loser beyond their bucket.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
 -- ARGV[3]        key of this call, the same when it is sent again
--- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values
+-- ARGV[4..]      limits of the buckets, see throttle.lua
+-- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values, and
+-- have `rates` too where there are buckets
+--   THROTTLED      retryInMs
 --   REPEATED       the coupon of before; its event, if it still waits in the outbox
 --   GRANTED        the coupon
 --   NOT_STARTED    opensAt (ms)
@@ -20,57 +24,61 @@
 -- on each of their calls, and must not grow for ever.
 local RETURNS = 20
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-if not own then
-  local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
-  if over[1] and not over[3] and not lost_customers(over[2]) then
-    return {over[1], {'over', 1}, {}}
+local function grab()
+  local own = redis.call('HGET', KEYS[2], ARGV[2])
+  if not own then
+    local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
+    if over[1] and not over[3] and not lost_customers(over[2]) then
+      return {over[1], {'over', 1}, {}}
+    end
   end
-end
-local promotion = read_promotion()
-if not promotion then
-  return {'UNKNOWN', {}, {}}
+  local promotion = read_promotion()
+  if not promotion then
+    return {'UNKNOWN', {}, {}}
+  end
+
+  local now = now_ms()
+  advance(promotion, now)
+  local coupons = coupons_of(promotion, ARGV[2], own)
+  release_own(promotion, ARGV[2], now)
+
+  local repeated
+  if promotion.limit == 1 then
+    repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
+  else
+    repeated = find(coupons, 'key', ARGV[3])
+  end
+  if repeated then
+    return answer_coupon(promotion, now, 'REPEATED', repeated)
+  end
+  if promotion.state == 'SCHEDULED' then
+    return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
+  end
+  if promotion.closed_as then
+    return answer(promotion, now, promotion.closed_as, {'over', 1})
+  end
+  if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
+    return answer(promotion, now, 'LIMIT_REACHED')
+  end
+  if promotion.available == 0 then
+    return answer(promotion, now, 'SOLD_OUT')
+  end
+
+  promotion.available = promotion.available - 1
+  promotion.granted = promotion.granted + 1
+  local coupon = {number = promotion.granted, at = now}
+  if promotion.limit > 1 then
+    coupon.key = ARGV[3]
+  end
+  if promotion.hold_ms > 0 then
+    coupon.deadline = now + promotion.hold_ms
+  else
+    promotion.sold = promotion.sold + 1
+  end
+  coupons[#coupons + 1] = coupon
+  move(promotion, ARGV[2], coupon, 'G', 'CouponGrabbed', now)
+  finish_if_sold(promotion, now)
+  return answer_coupon(promotion, now, 'GRANTED', coupon)
 end
 
-local now = now_ms()
-advance(promotion, now)
-local coupons = coupons_of(promotion, ARGV[2], own)
-release_own(promotion, ARGV[2], now)
-
-local repeated
-if promotion.limit == 1 then
-  repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
-else
-  repeated = find(coupons, 'key', ARGV[3])
-end
-if repeated then
-  return answer_coupon(promotion, now, 'REPEATED', repeated)
-end
-if promotion.state == 'SCHEDULED' then
-  return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
-end
-if promotion.closed_as then
-  return answer(promotion, now, promotion.closed_as, {'over', 1})
-end
-if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
-  return answer(promotion, now, 'LIMIT_REACHED')
-end
-if promotion.available == 0 then
-  return answer(promotion, now, 'SOLD_OUT')
-end
-
-promotion.available = promotion.available - 1
-promotion.granted = promotion.granted + 1
-local coupon = {number = promotion.granted, at = now}
-if promotion.limit > 1 then
-  coupon.key = ARGV[3]
-end
-if promotion.hold_ms > 0 then
-  coupon.deadline = now + promotion.hold_ms
-else
-  promotion.sold = promotion.sold + 1
-end
-coupons[#coupons + 1] = coupon
-move(promotion, ARGV[2], coupon, 'G', 'CouponGrabbed', now)
-finish_if_sold(promotion, now)
-return answer_coupon(promotion, now, 'GRANTED', coupon)
+return within_limits(4, grab)
