@@ -9,6 +9,7 @@ from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEv
 
 from chalicelib import answers, checks, clients, health, queues, timers, validation
 from chalicelib.answers import Answer
+from chalicelib.commands.admit import admit_customer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
 from chalicelib.commands.edit_promotion import (
     EditPromotion,
@@ -28,7 +29,7 @@ from chalicelib.commands.sweep import sweep
 from chalicelib.commands.wake import wake_promotion
 from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
-from chalicelib.for_customers import grabbed, settled
+from chalicelib.for_customers import admitted, grabbed, settled
 from chalicelib.for_operators import audited, changed, created, show_row, shown
 from chalicelib.items import find_item
 from chalicelib.outages import honestly
@@ -213,6 +214,13 @@ def post_coupon() -> Answer:
     """Grab a coupon."""
     command = validation.grab_from(body(), request().headers)
     return grabbed(command, grab_coupon(command, outside(), source_ip()))
+
+
+@route("/command/tokens", "POST")
+def post_token() -> Answer:
+    """Get the token that a grab of some promotions needs."""
+    command = validation.admit_from(body())
+    return admitted(command, admit_customer(command, outside(), source_ip()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")

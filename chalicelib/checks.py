@@ -81,6 +81,14 @@ def web_address(value: Any) -> str:
     return value
 
 
+def admission(value: Any) -> str:
+    """How customers are admitted to a promotion."""
+    if value not in ("open", "token"):
+        message = "must be 'open' or 'token'"
+        raise Fault(message)
+    return str(value)
+
+
 def coupon_number(value: Any) -> int:
     """A coupon's number, or 0 for the place before the first."""
     return whole(value, 0, 2**53)

@@ -1,8 +1,10 @@
 """Settings. The only reader of the environment, and only when first asked."""
 
 import os
+import re
+from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, cast
 
@@ -25,6 +27,17 @@ class Limit:
     burst: int
 
 
+_LEAST_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionKey:
+    """A key that signs admission tokens; never printed."""
+
+    id: str
+    secret: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What differs between stages. Durations carry their unit in the name.
@@ -33,6 +46,10 @@ class Settings:
     to a time when it was not. settle_s: after this long, nothing that began before is still
     running: the functions' time limit. customer_limit, address_limit: grabs (and requests for
     tokens) of one customer or from one address, in each promotion; None where that is off.
+    admission_keys: the first signs admission tokens, all verify them; none where the stage gives
+    no tokens. ADMISSION_KEYS is a secret: a deployment fills it from a secrets manager or an
+    encrypted parameter, never from a file in the repository. To rotate, put the new key behind
+    the old one and deploy, then in front of it and deploy, and drop the old one a minute later.
     """
 
     stage: str
@@ -49,6 +66,7 @@ class Settings:
     aws_endpoint_url: str | None
     customer_limit: Limit | None = None
     address_limit: Limit | None = None
+    admission_keys: tuple[AdmissionKey, ...] = ()
 
     def resource_name(self, name: str) -> str:
         """The name of a table or queue of this stage, as the template gives it."""
@@ -86,6 +104,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
         customer_limit=_limit(environ, "CUSTOMER"),
         address_limit=_limit(environ, "ADDRESS"),
+        admission_keys=tuple(_admission_keys(environ.get("ADMISSION_KEYS", ""))),
     )
 
 
@@ -117,3 +136,27 @@ def _limit(environ: Mapping[str, str], who: str) -> Limit | None:
         message = f"{burst} must be a whole number from 1 to {most}, not {text!r}"
         raise InvalidSetting(message)
     return Limit(per_second, int(text)) if per_second else None
+
+
+def _admission_keys(text: str) -> list[AdmissionKey]:
+    """`id:base64key,id:base64key`; the message of a refusal holds no part of a key."""
+    found: dict[str, AdmissionKey] = {}
+    for place, entry in enumerate(filter(None, text.split(",")), start=1):
+        key_id, _, encoded = entry.strip().partition(":")
+        try:
+            secret = b64decode(encoded, validate=True)
+        except ValueError:
+            secret = b""
+        known = key_id in found
+        if (
+            known
+            or not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", key_id)
+            or len(secret) < _LEAST_KEY_BYTES
+        ):
+            message = (
+                f"ADMISSION_KEYS: entry {place} must be <id>:<base64 of at least "
+                f"{_LEAST_KEY_BYTES} bytes>; an id is unique, of 1 to 32 letters, digits, _ or -"
+            )
+            raise InvalidSetting(message)
+        found[key_id] = AdmissionKey(key_id, secret)
+    return list(found.values())

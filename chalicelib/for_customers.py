@@ -2,6 +2,7 @@
 
 from chalicelib import answers
 from chalicelib.answers import Answer
+from chalicelib.commands.admit import Admission, AdmitCustomer
 from chalicelib.commands.grab import Grab, GrabCoupon
 from chalicelib.commands.missing import Verdict, verdict_on
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
@@ -29,6 +30,13 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
         return answers.problem(verdict)
     held = coupon_of(command.customer_id, command.promotion_id)
     return answers.ok(held.to_json()) if held else answers.problem(verdict)
+
+
+def admitted(command: AdmitCustomer, admission: Admission) -> Answer:
+    """The answer to who asks for a token: what a grab would hear, where there is none to give."""
+    if admission.outcome == "UNKNOWN":
+        return answers.problem(_verdict(command.promotion_id))
+    return with_rates(answers.admitted(admission), admission.rates)
 
 
 def settled(command: PayCoupon | GiveBackCoupon, done: Settled) -> Answer:

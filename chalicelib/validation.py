@@ -10,6 +10,7 @@ from chalicelib.checks import (
     DIGITS,
     ID,
     Fault,
+    admission,
     discount,
     identifier,
     line,
@@ -18,6 +19,7 @@ from chalicelib.checks import (
     web_address,
     whole,
 )
+from chalicelib.commands.admit import AdmitCustomer
 from chalicelib.commands.edit_promotion import MAX_COUPONS
 from chalicelib.commands.grab import GrabCoupon
 from chalicelib.commands.offer import Offer
@@ -65,7 +67,8 @@ def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
 
     Args:
         body: numberOfCoupons, discount, publishTime, finishTime; optional itemId,
-            couponsPerCustomer (1 to 100, default 1), holdSeconds (0 to 86,400, default 0).
+            couponsPerCustomer (1 to 100, default 1), holdSeconds (0 to 86,400, default 0),
+            admission ("open" or "token", default "open").
         now_ms: the store's clock; a promotion must not be over already.
 
     Raises:
@@ -91,6 +94,7 @@ def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
         coupons_per_customer=values["couponsPerCustomer"],
         hold_seconds=values["holdSeconds"],
         item_id=values["itemId"],
+        admission=values["admission"],
     )
 
 
@@ -123,7 +127,7 @@ def restock_from(body: Mapping[str, Any]) -> int:
 
 
 def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon:
-    """The command in a customer's body; its key in the header Idempotency-Key, if it has one.
+    """The command in a customer's body, with its token if it has one; the key is in a header.
 
     Raises:
         InvalidInput: names each bad field.
@@ -132,9 +136,24 @@ def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon
     promotion_id = _take(body, "promotionId", identifier, faults)
     customer_id = _take(body, "customerId", identifier, faults)
     key = _key_from(headers, faults)
+    token = _take(body, "token", identifier, faults) if "token" in body else None
     if faults:
         raise InvalidInput(faults)
-    return GrabCoupon(promotion_id=promotion_id, customer_id=customer_id, key=key)
+    return GrabCoupon(promotion_id=promotion_id, customer_id=customer_id, key=key, token=token)
+
+
+def admit_from(body: Mapping[str, Any]) -> AdmitCustomer:
+    """Who asks for a token, and for which promotion.
+
+    Raises:
+        InvalidInput: names each bad field.
+    """
+    faults: dict[str, str] = {}
+    promotion_id = _take(body, "promotionId", identifier, faults)
+    customer_id = _take(body, "customerId", identifier, faults)
+    if faults:
+        raise InvalidInput(faults)
+    return AdmitCustomer(promotion_id, customer_id)
 
 
 def payment_from(coupon_id: str, body: Mapping[str, Any]) -> PayCoupon:
@@ -279,4 +298,5 @@ _OFFER: dict[str, tuple[Callable[[Any], Any], bool, Any]] = {
     "couponsPerCustomer": (lambda value: whole(value, 1, MAX_COUPONS_PER_CUSTOMER), False, 1),
     "holdSeconds": (lambda value: whole(value, 0, MAX_HOLD_S), False, 0),
     "itemId": (identifier, False, None),
+    "admission": (admission, False, "open"),
 }

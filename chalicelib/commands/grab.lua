@@ -9,13 +9,16 @@
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
 -- ARGV[3]        key of this call, the same when it is sent again
--- ARGV[4..]      limits of the buckets, see throttle.lua
+-- ARGV[4]        until when a token admits this customer (ms), 0 or none without one; whether the
+--                promotion asks for one is known here only, so no caller can forget to
+-- ARGV[5..]      limits of the buckets, see throttle.lua
 -- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values, and
 -- have `rates` too where there are buckets
 --   THROTTLED      retryInMs
 --   REPEATED       the coupon of before; its event, if it still waits in the outbox
 --   GRANTED        the coupon
 --   NOT_STARTED    opensAt (ms)
+--   TOKEN_REQUIRED the promotion asks for a token, and there is none or it has expired
 --   SOLD_OUT, LIMIT_REACHED        nothing for this customer now
 --   SOLD_OUT, FINISHED, CANCELLED  over: 1; nothing for anybody ever
 --   UNKNOWN        the store has no such promotion, or has lost a part of it
@@ -57,6 +60,9 @@ local function grab()
   if promotion.closed_as then
     return answer(promotion, now, promotion.closed_as, {'over', 1})
   end
+  if promotion.admission == 'token' and tonumber(ARGV[4] or 0) <= now then
+    return answer(promotion, now, 'TOKEN_REQUIRED')
+  end
   if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
     return answer(promotion, now, 'LIMIT_REACHED')
   end
@@ -81,4 +87,4 @@ local function grab()
   return answer_coupon(promotion, now, 'GRANTED', coupon)
 end
 
-return within_limits(4, grab)
+return within_limits(5, grab)

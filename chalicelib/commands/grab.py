@@ -4,20 +4,25 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib import telemetry
-from chalicelib.commands import over, requests, throttle
+from chalicelib.commands import over, requests, throttle, tokens
 from chalicelib.commands.coupon import coupon_from
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.throttle import Rate
+from chalicelib.config import settings
 from chalicelib.shapes import Coupon
 
 
 @dataclass(frozen=True, slots=True)
 class GrabCoupon:
-    """`customer_id` wants a coupon of `promotion_id`; `key` is the same when they ask again."""
+    """`customer_id` wants a coupon of `promotion_id`; `key` is the same when they ask again.
+
+    token: see admit.py; only some promotions ask for one.
+    """
 
     promotion_id: str
     customer_id: str
     key: str | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,11 @@ class Grab:
     """The store's answer.
 
     outcome: GRANTED, REPEATED, NOT_STARTED, SOLD_OUT, LIMIT_REACHED, FINISHED, CANCELLED,
-    THROTTLED or UNKNOWN (see grab.lua), or IDEMPOTENCY_KEY_REUSED. coupon: with GRANTED and
-    REPEATED. published: the broker has its event. opens_at: with NOT_STARTED, when it opens (epoch
-    ms). wait_ms: how long until then, or until a throttled customer may ask again. rates: how
-    the buckets stand that this call was charged to.
+    THROTTLED, TOKEN_REQUIRED or UNKNOWN (see grab.lua), or IDEMPOTENCY_KEY_REUSED. coupon: with
+    GRANTED and REPEATED. published: the broker has its event. opens_at: with NOT_STARTED, when it
+    opens (epoch ms). wait_ms: how long until then, or until a throttled customer may ask again.
+    why: with TOKEN_REQUIRED, what is wrong with the token. rates: how the buckets stand that
+    this call was charged to.
     """
 
     outcome: str
@@ -36,6 +42,7 @@ class Grab:
     published: bool = True
     opens_at: int = 0
     wait_ms: int = 0
+    why: str = ""
     rates: tuple[Rate, ...] = ()
 
 
@@ -62,6 +69,7 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
     if command.key and not requests.is_free_for(*request):
         return Grab("IDEMPOTENCY_KEY_REUSED")
     key = command.key or secrets.token_urlsafe(9)
+    admitted_until = _admitted_until(command)
     charged = throttle.buckets(command.customer_id, address)
     decision = decide(
         outside,
@@ -69,6 +77,7 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
         command.promotion_id,
         command.customer_id,
         key,
+        admitted_until,
         *throttle.limits(charged),
         more=[bucket.part for bucket in charged],
     )
@@ -87,8 +96,26 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
     )
     if reply.outcome == "THROTTLED":
         return Grab(reply.outcome, wait_ms=reply.detail["retryInMs"], rates=rates)
+    if reply.outcome == "TOKEN_REQUIRED":
+        return Grab(reply.outcome, why=_why_refused(command, admitted_until), rates=rates)
     if reply.outcome == "NOT_STARTED":
         opens_at = reply.detail["opensAt"]
         return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now, rates=rates)
     coupon = coupon_from(reply, command.promotion_id, command.customer_id)
     return Grab(reply.outcome, coupon=coupon, published=decision.published, rates=rates)
+
+
+def _admitted_until(command: GrabCoupon) -> int:
+    """When the command's token expires (epoch ms); 0 without one that is this customer's."""
+    if command.token is None:
+        return 0
+    keys = settings().admission_keys
+    return tokens.valid_until(command.token, command.promotion_id, command.customer_id, keys)
+
+
+def _why_refused(command: GrabCoupon, admitted_until: int) -> str:
+    if command.token is None:
+        return "token is missing; POST /command/tokens gives one"
+    if admitted_until == 0:
+        return "token is not one of this customer's for this promotion"
+    return "token has expired"

@@ -203,6 +203,7 @@ def _promotion_fields(row: PromotionRow, folded: Folded) -> dict[str, str | int]
             "opens_at": folded.started.opens_at,
             "closes_at": folded.started.closes_at,
             "discount": str(folded.started.discount),
+            "admission": folded.started.admission or "open",
         }
     state, closed_as = fold.state_of(folded)
     if closed_as is None and row.closed_as is not None:  # its end was told, and its event is lost

@@ -18,7 +18,7 @@ from chalicelib import events
 from chalicelib.events import AnyEvent
 
 PARTS = ("promotion", "customers", "outbox", "holds")
-_THROTTLED = ("grab",)
+_THROTTLED = ("grab", "admit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def test_a_bucket_is_small_and_forgotten_once_it_is_full(
     assert len(buckets) == 4  # of the winner and the first loser; the mark has told the others
     for n in range(50):
         parts = [f"rate:c:loser-{n}", f"rate:a:{n}"]
-        scripts.run(store, "grab", sale, f"loser-{n}", "key", 10**7, 6, 2 * 10**7, 3, more=parts)
+        scripts.run(store, "grab", sale, f"loser-{n}", "key", 0, 10**7, 6, 2 * 10**7, 3, more=parts)
     buckets = list(store.scan_iter(match=f"*{sale}*:rate:*"))
     assert len(buckets) == 104
     for bucket in buckets:
@@ -211,7 +211,7 @@ def test_it_admits_what_a_token_bucket_admits(
         tokens_us = min(burst * interval_us, tokens_us + step * 1000)
         set_clock(sale, now)
         reply = scripts.run(
-            store, "grab", sale, "al", "key", interval_us, burst, more=["rate:c:al"]
+            store, "grab", sale, "al", "key", 0, interval_us, burst, more=["rate:c:al"]
         )
         assert (reply.outcome != "THROTTLED") == (tokens_us >= interval_us)
         if reply.outcome == "THROTTLED":
