@@ -228,9 +228,23 @@ def test_who_holds_a_coupon_gets_a_token_also_after_the_end(
 ) -> None:
     sale = promotion(admission="token", stock=1)
     grab(sale, "alice", admit(sale, "alice").token)
-    assert admit(sale, "bob").outcome == "SOLD_OUT"
-    assert admit(sale, "bob").outcome == "SOLD_OUT"  # by the mark
-    assert admit(sale, "alice").outcome == "ADMITTED"
+    assert [admit(sale, name).outcome for name in ("bob", "alice")] == ["SOLD_OUT", "ADMITTED"]
+
+
+def test_who_asks_for_a_token_when_it_is_over_is_told_without_the_store(
+    promotion: Install,
+    admit: AdmitBy,
+    grab: GrabBy,
+    store: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(over, "HOLDS_S", 60)
+    sale = promotion(admission="token", stock=1)
+    grab(sale, "alice", admit(sale, "alice").token)
+    admit(sale, "bob")
+    store.delete(*(scripts.key(sale, part) for part in scripts.PARTS))
+    assert [admit(sale, name).outcome for name in ("bob", "alice")] == ["SOLD_OUT", "UNKNOWN"]
+    over.forget(sale)
 
 
 def test_a_cancelled_promotion_gives_none(

@@ -68,6 +68,17 @@ def test_a_customer_may_ask_as_often_as_the_burst_and_then_at_the_rate(
     assert outcomes([grab(sale, "alice") for _ in range(2)]) == ["REPEATED", "THROTTLED"]
 
 
+def test_a_clock_that_goes_back_makes_nobody_wait_longer_than_for_an_empty_bucket(
+    sale_at: Install, set_clock: SetClock, grab: GrabBy, limits: Limits
+) -> None:
+    limits(customer=(2, 1))
+    sale = sale_at(closes_at=10**6)
+    set_clock(sale, 500_000)
+    grab(sale, "alice")
+    set_clock(sale, 5000)
+    assert (grab(sale, "alice").outcome, grab(sale, "alice").wait_ms) == ("THROTTLED", 500)
+
+
 def test_a_refused_call_is_not_charged(
     sale_at: Install, set_clock: SetClock, grab: GrabBy, limits: Limits
 ) -> None:
