@@ -9,31 +9,29 @@
 -- ARGV[3]        how long a token lives, in milliseconds
 -- ARGV[4..]      limits of the buckets, see throttle.lua
 -- Returns {outcome, detail, events, timer, now}; the detail has `rates` too where there are buckets
+-- and a promotion
 --   THROTTLED    retryInMs
 --   ADMITTED     expiresAt (ms), at the promotion's end at the latest
 --   NOT_STARTED  opensAt (ms)
 --   SOLD_OUT, FINISHED, CANCELLED  over: 1; nothing for anybody ever
 --   UNKNOWN      the store has no such promotion, or has lost a part of it
 
-local function admit()
-  local promotion = read_promotion()
-  if not promotion then
-    return {'UNKNOWN', {}, {}}
-  end
-  local now = now_ms()
-  advance(promotion, now)
-  local expires_at = now + tonumber(ARGV[3])
-  if active(coupons_of(promotion, ARGV[2])) > 0 then
-    return answer(promotion, now, 'ADMITTED', {'expiresAt', expires_at})
-  end
-  if promotion.state == 'SCHEDULED' then
-    return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
-  end
-  if promotion.closed_as then
-    return answer(promotion, now, promotion.closed_as, {'over', 1})
-  end
-  return answer(promotion, now, 'ADMITTED',
-    {'expiresAt', math.min(expires_at, promotion.closes_at)})
+local promotion = read_promotion()
+if not promotion then
+  return {'UNKNOWN', {}, {}}
 end
-
-return within_limits(4, admit)
+promotion.rates = rates
+local now = now_ms()
+advance(promotion, now)
+local expires_at = now + tonumber(ARGV[3])
+if active(coupons_of(promotion, ARGV[2])) > 0 then
+  return answer(promotion, now, 'ADMITTED', {'expiresAt', expires_at})
+end
+if promotion.state == 'SCHEDULED' then
+  return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
+end
+if promotion.closed_as then
+  return answer(promotion, now, promotion.closed_as, {'over', 1})
+end
+return answer(promotion, now, 'ADMITTED',
+  {'expiresAt', math.min(expires_at, promotion.closes_at)})

@@ -13,7 +13,7 @@
 --                promotion asks for one is known here only, so no caller can forget to
 -- ARGV[5..]      limits of the buckets, see throttle.lua
 -- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values, and
--- have `rates` too where there are buckets
+-- have `rates` too where there are buckets and a promotion
 --   THROTTLED      retryInMs
 --   REPEATED       the coupon of before; its event, if it still waits in the outbox
 --   GRANTED        the coupon
@@ -27,64 +27,61 @@
 -- on each of their calls, and must not grow for ever.
 local RETURNS = 20
 
-local function grab()
-  local own = redis.call('HGET', KEYS[2], ARGV[2])
-  if not own then
-    local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
-    if over[1] and not over[3] and not lost_customers(over[2]) then
-      return {over[1], {'over', 1}, {}}
-    end
+local own = redis.call('HGET', KEYS[2], ARGV[2])
+if not own then
+  local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
+  if over[1] and not over[3] and not lost_customers(over[2]) then
+    return {over[1], rates and {'over', 1, 'rates', rates} or {'over', 1}, {}}
   end
-  local promotion = read_promotion()
-  if not promotion then
-    return {'UNKNOWN', {}, {}}
-  end
+end
+local promotion = read_promotion()
+if not promotion then
+  return {'UNKNOWN', {}, {}}
+end
+promotion.rates = rates
 
-  local now = now_ms()
-  advance(promotion, now)
-  local coupons = coupons_of(promotion, ARGV[2], own)
-  release_own(promotion, ARGV[2], now)
+local now = now_ms()
+advance(promotion, now)
+local coupons = coupons_of(promotion, ARGV[2], own)
+release_own(promotion, ARGV[2], now)
 
-  local repeated
-  if promotion.limit == 1 then
-    repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
-  else
-    repeated = find(coupons, 'key', ARGV[3])
-  end
-  if repeated then
-    return answer_coupon(promotion, now, 'REPEATED', repeated)
-  end
-  if promotion.state == 'SCHEDULED' then
-    return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
-  end
-  if promotion.closed_as then
-    return answer(promotion, now, promotion.closed_as, {'over', 1})
-  end
-  if promotion.admission == 'token' and tonumber(ARGV[4] or 0) <= now then
-    return answer(promotion, now, 'TOKEN_REQUIRED')
-  end
-  if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
-    return answer(promotion, now, 'LIMIT_REACHED')
-  end
-  if promotion.available == 0 then
-    return answer(promotion, now, 'SOLD_OUT')
-  end
-
-  promotion.available = promotion.available - 1
-  promotion.granted = promotion.granted + 1
-  local coupon = {number = promotion.granted, at = now}
-  if promotion.limit > 1 then
-    coupon.key = ARGV[3]
-  end
-  if promotion.hold_ms > 0 then
-    coupon.deadline = now + promotion.hold_ms
-  else
-    promotion.sold = promotion.sold + 1
-  end
-  coupons[#coupons + 1] = coupon
-  move(promotion, ARGV[2], coupon, 'G', 'CouponGrabbed', now)
-  finish_if_sold(promotion, now)
-  return answer_coupon(promotion, now, 'GRANTED', coupon)
+local repeated
+if promotion.limit == 1 then
+  repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
+else
+  repeated = find(coupons, 'key', ARGV[3])
+end
+if repeated then
+  return answer_coupon(promotion, now, 'REPEATED', repeated)
+end
+if promotion.state == 'SCHEDULED' then
+  return answer(promotion, now, 'NOT_STARTED', {'opensAt', promotion.opens_at})
+end
+if promotion.closed_as then
+  return answer(promotion, now, promotion.closed_as, {'over', 1})
+end
+if promotion.admission == 'token' and tonumber(ARGV[4] or 0) <= now then
+  return answer(promotion, now, 'TOKEN_REQUIRED')
+end
+if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
+  return answer(promotion, now, 'LIMIT_REACHED')
+end
+if promotion.available == 0 then
+  return answer(promotion, now, 'SOLD_OUT')
 end
 
-return within_limits(5, grab)
+promotion.available = promotion.available - 1
+promotion.granted = promotion.granted + 1
+local coupon = {number = promotion.granted, at = now}
+if promotion.limit > 1 then
+  coupon.key = ARGV[3]
+end
+if promotion.hold_ms > 0 then
+  coupon.deadline = now + promotion.hold_ms
+else
+  promotion.sold = promotion.sold + 1
+end
+coupons[#coupons + 1] = coupon
+move(promotion, ARGV[2], coupon, 'G', 'CouponGrabbed', now)
+finish_if_sold(promotion, now)
+return answer_coupon(promotion, now, 'GRANTED', coupon)

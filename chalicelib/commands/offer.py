@@ -69,8 +69,9 @@ def store_fields(offer: Offer, price: Decimal | None) -> list[str | int]:
         "discount": str(offer.discount),
         "coupons_per_customer": offer.coupons_per_customer,
         "hold_ms": offer.hold_seconds * 1000,
-        "admission": offer.admission,
     }
+    if offer.admission != "open":
+        fields["admission"] = offer.admission
     if offer.item_id is not None and price is not None:
         fields |= {"item_id": offer.item_id, "price": str(price)}
     return [part for item in fields.items() for part in item]

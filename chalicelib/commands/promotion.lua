@@ -8,7 +8,7 @@
 --                             opens_at and closes_at (ms), stock, available, sold, granted,
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
---                             admission ("token": grabs need one; "open" or none),
+--                             admission ("token": grabs need one; none: open),
 --                             revision (counts edits), edited_by (key of the last edit),
 --                             restock:<key> (how many a restock that is done has added),
 --                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
@@ -313,6 +313,10 @@ end
 -- Write what was decided and return {outcome, detail, events, timer, now}. `timer` is when the
 -- caller has to have this promotion touched again (ms), 0 for never.
 local function answer(promotion, now, outcome, detail)
+  if promotion.rates then  -- see throttle.lua
+    detail = detail or {}
+    append(detail, 'rates', promotion.rates)
+  end
   if #promotion.events == 0 then
     return {outcome, detail or {}, {}, 0, now}
   end

@@ -54,11 +54,11 @@ def limits(charged: Sequence[Bucket]) -> list[int]:
 
 
 def rates(charged: Sequence[Bucket], reply: Reply) -> tuple[Rate, ...]:
-    """How each bucket stands after the call."""
+    """How each bucket stands after the call; nothing where the script had no promotion."""
     told = iter(reply.detail.get("rates", ()))
     return tuple(
         Rate(bucket.policy, bucket.limit, left, full_in_ms)
-        for bucket, left, full_in_ms in zip(charged, told, told, strict=True)
+        for bucket, left, full_in_ms in zip(charged, told, told, strict=False)
     )
 
 
