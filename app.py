@@ -18,6 +18,7 @@ from chalice.app import (
 
 from chalicelib import answers, clients, health, queues, timers, validation
 from chalicelib.answers import Answer
+from chalicelib.commands.admit import admit_customer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
 from chalicelib.commands.edit_promotion import (
     EditPromotion,
@@ -39,7 +40,7 @@ from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
 from chalicelib.door import docs_page, identity, models, openapi
 from chalicelib.door.operations import OPERATIONS
-from chalicelib.for_customers import grabbed, settled
+from chalicelib.for_customers import admitted, grabbed, settled
 from chalicelib.for_operators import audited, changed, created, show_row, shown
 from chalicelib.items import find_item
 from chalicelib.outages import honestly
@@ -118,6 +119,11 @@ def body() -> dict[str, Any]:
 def own_body() -> dict[str, Any]:
     """The same of a customer's command: with the customer, who can't be another one."""
     return identity.own(caller(), body())
+
+
+def source_ip() -> str:
+    """The address the request came from, as API Gateway saw it: no header can claim another."""
+    return str(request().context["identity"]["sourceIp"])
 
 
 def records(event: SQSEvent) -> list[Mapping[str, Any]]:
@@ -266,7 +272,14 @@ def post_dead_letters(queue: str) -> Answer:
 def post_coupon() -> Answer:
     """Grab a coupon."""
     command = validation.grab_from(own_body(), request().headers)
-    return grabbed(command, grab_coupon(command, outside()))
+    return grabbed(command, grab_coupon(command, outside(), source_ip()))
+
+
+@route("/command/tokens", "POST")
+def post_token() -> Answer:
+    """Get the token that a grab of some promotions needs."""
+    command = validation.admit_from(own_body())
+    return admitted(command, admit_customer(command, outside(), source_ip()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")

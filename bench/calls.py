@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import hiredis
@@ -18,11 +18,15 @@ Call = Callable[..., list[object]]
 
 
 def caller(store: Redis, name: str, promotion_id: str, outcome: str) -> Call:
-    """A call of script `name` on a promotion, as a worker makes it; the outcome is checked."""
+    """A call of script `name` on a promotion, as a worker makes it; the outcome is checked.
+
+    `more` names further parts whose keys the script takes.
+    """
     script, keys = scripts.script(store, name), keys_of(promotion_id)
 
-    def call(*arguments: str | int) -> list[object]:
-        reply: list[object] = script(keys=keys, args=[promotion_id, *arguments])
+    def call(*arguments: str | int, more: Sequence[str] = ()) -> list[object]:
+        all_keys = [*keys, *(scripts.key(promotion_id, part) for part in more)] if more else keys
+        reply: list[object] = script(keys=all_keys, args=[promotion_id, *arguments])
         if reply[0] != outcome:
             expect(reply[0], outcome)
         return reply

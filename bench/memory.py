@@ -10,6 +10,7 @@ from redis import Redis
 from bench import promotions
 from bench.rows import Row
 from chalicelib import clients
+from chalicelib.commands import scripts
 from localstack.cloud import LocalCloud
 
 AT_MOST = 250
@@ -18,7 +19,7 @@ _LOSERS = 10_000
 
 
 def rows(_: LocalCloud) -> Iterator[Row]:
-    """Bytes per winner and per loser; a loser must leave nothing behind."""
+    """Bytes per winner, per loser, who must leave nothing behind, and per bucket of throttling."""
     store = clients.store()
     short = [f"customer{number:04}" for number in range(_WINNERS)]
     uuids = [str(uuid.UUID(int=number)) for number in range(_WINNERS)]
@@ -27,6 +28,7 @@ def rows(_: LocalCloud) -> Iterator[Row]:
     yield from _final(store, uuids)
     yield from _held(store, uuids)
     yield from _losers(store)
+    yield _bucket(store, uuids)
 
 
 def _final(store: Redis, names: list[str]) -> Iterator[Row]:
@@ -72,6 +74,23 @@ def _losers(store: Redis) -> Iterator[Row]:
         store.delete(*promotions.keys_of(promotion_id))
         yield Row(name=f"a loser, {kind}: MEMORY USAGE", value=value, unit="bytes", at_most=0)
         yield Row(name=f"new keys of {_LOSERS:,} losers, {kind}", value=new, unit="keys", at_most=0)
+
+
+def _bucket(store: Redis, names: list[str]) -> Row:
+    """What throttling keeps of each customer, until their bucket is full again."""
+    promotion_id = promotions.install(store, len(names))
+    buckets = [scripts.key(promotion_id, f"rate:c:{name}") for name in names]
+    before = _used_bytes(store)
+    pipe = store.pipeline(transaction=False)
+    script, keys = scripts.script(store, "admit"), promotions.keys_of(promotion_id)
+    for name, bucket in zip(names, buckets, strict=True):
+        script(keys=[*keys, bucket], args=[promotion_id, name, 1, 30_000_000, 2], client=pipe)
+    for outcome, *_ in pipe.execute():
+        promotions.expect(outcome, "ADMITTED")
+    value = (_used_bytes(store) - before) / len(names)
+    store.delete(*buckets, *keys)
+    name = f"a bucket, customer id of {len(names[0])}: used_memory"
+    return Row(name=name, value=value, unit="bytes", at_most=AT_MOST)
 
 
 def keys_bytes(store: Redis, promotion_id: str) -> int:

@@ -18,6 +18,7 @@ from chalicelib.commands import scripts
 from localstack.cloud import LocalCloud
 
 AT_LEAST = 0.5
+_SHED_AT_LEAST = 1.2
 _CALLS = 1500
 _PIPELINED = 3000
 _DECR = "DECR"
@@ -27,6 +28,10 @@ _RUN = "scripts.run, loser"
 _WINNER = "grab script, winner"
 _REPEAT = "grab script, repeat"
 _OWNER = "customer-who-has-one"
+# Limits of a customer and of an address: of the first a call an hour, so the second is refused.
+_THROTTLED = "grab script, throttled"
+_WITHIN = "grab script, winner within limits"
+_SHED, _WIDE = (3_600_000_000, 1), (100, 100_000)
 
 
 def rows(cloud: LocalCloud) -> Iterator[Row]:
@@ -66,12 +71,36 @@ def _one_by_one(store: Redis, counter: str, ids: dict[str, str]) -> Iterator[Row
             _OUT: side(_OUT, "SOLD_OUT"),
             _WINNER: side(_WINNER, "GRANTED"),
             _REPEAT: lambda: per_second(lambda: repeat(_OWNER, "key"), _CALLS),
+            **_limited(store, ids[_WINNER]),
         }
     )
     yield compare(figures, _LOSER, "calls/s", against=_DECR, at_least=AT_LEAST)
     yield from (
         compare(figures, name, "calls/s", against=_DECR) for name in (_RUN, _OUT, _WINNER, _REPEAT)
     )
+    yield compare(figures, _THROTTLED, "calls/s", against=_WINNER, at_least=_SHED_AT_LEAST)
+    yield compare(figures, _WITHIN, "calls/s", against=_WINNER)
+
+
+def _limited(store: Redis, promotion_id: str) -> dict[str, Callable[[], float]]:
+    """Grabs that are charged to a customer's and an address's bucket: refused, and served."""
+    customers = promotions.customers()
+    served = caller(store, "grab", promotion_id, "GRANTED")
+    refused = caller(store, "grab", promotion_id, "THROTTLED")
+    shed = ("rate:c:shed", "rate:a:all")
+    served("shed", "key", 0, *_SHED, *_WIDE, more=shed)
+
+    def serve() -> object:
+        customer = next(customers)
+        more = (f"rate:c:{customer}", "rate:a:all")
+        return served(customer, "key", 0, *_WIDE, *_WIDE, more=more)
+
+    return {
+        _THROTTLED: lambda: per_second(
+            lambda: refused("shed", "key", 0, *_SHED, *_WIDE, more=shed), _CALLS
+        ),
+        _WITHIN: lambda: per_second(serve, _CALLS),
+    }
 
 
 def _pipelined(store: Redis, url: str, counter: str, ids: dict[str, str]) -> Iterator[Row]:
@@ -90,6 +119,15 @@ def _pipelined(store: Redis, url: str, counter: str, ids: dict[str, str]) -> Ite
             head = ("EVALSHA", sha, str(len(keys)), *keys, ids[name])
             return side(lambda: pack(*head, customer_id or next(customers), "key"), outcome)
 
+        def throttled() -> bytes:
+            parts = ("rate:c:shed", "rate:a:all")
+            keys = [
+                *promotions.keys_of(ids[_WINNER]),
+                *(scripts.key(ids[_WINNER], p) for p in parts),
+            ]
+            head = ("EVALSHA", sha, str(len(keys)), *keys, ids[_WINNER], "shed", "key", "0")
+            return pack(*head, *map(str, (*_SHED, *_WIDE)))
+
         figures = take_turns(
             {
                 _DECR: side(lambda: pack("DECR", counter), None),
@@ -97,11 +135,15 @@ def _pipelined(store: Redis, url: str, counter: str, ids: dict[str, str]) -> Ite
                 _OUT: grab(_OUT, b"SOLD_OUT"),
                 _WINNER: grab(_WINNER, b"GRANTED"),
                 _REPEAT: grab(_REPEAT, b"REPEATED", _OWNER),
+                _THROTTLED: side(throttled, b"THROTTLED"),
             }
         )
     yield from (
         compare(_named(figures), f"{name}, pipelined", "calls/s", against=f"{_DECR}, pipelined")
         for name in (_LOSER, _OUT, _WINNER, _REPEAT)
+    )
+    yield compare(
+        _named(figures), f"{_THROTTLED}, pipelined", "calls/s", against=f"{_WINNER}, pipelined"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chalicelib.checks import ID
+from chalicelib.commands.admit import Admission
 from chalicelib.commands.grab import Grab
 from chalicelib.commands.pay import Settled
 from chalicelib.shapes import Coupon, Promotion
@@ -18,7 +19,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 ONE_SECOND = {"Cache-Control": "public, max-age=1"}
 ONE_HOUR = {"Cache-Control": "public, max-age=3600"}
 # What a page's script may read of an answer besides the body.
-EXPOSED = ["Link", "Retry-After", "X-Request-Id"]
+EXPOSED = ["Link", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
 RETRY_AFTER_S = 1
 FRAMEWORK_CODES = {405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE", 500: "INTERNAL_ERROR"}
 
@@ -27,6 +28,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "UNAUTHORIZED": (401, "A valid token is required"),
     "FORBIDDEN": (403, "The token is not good for this"),
     "NOT_STARTED": (403, "The promotion has not started"),
+    "TOKEN_REQUIRED": (403, "A grab of this promotion needs a valid token"),
     "UNKNOWN_PROMOTION": (404, "There is no such promotion"),
     "UNKNOWN_ITEM": (404, "There is no such item"),
     "UNKNOWN_COUPON": (404, "The customer has no such coupon"),
@@ -45,7 +47,9 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "NOTHING_TO_PAY": (409, "The coupon needs no payment"),
     "NOT_RETURNABLE": (409, "The coupon is final and can't be given back"),
     "ALREADY_STARTED": (409, "The promotion has started and can't be edited"),
+    "NO_TOKENS": (409, "This stage gives no tokens"),
     "TOO_MANY": (409, "The promotion would have more coupons than one may have"),
+    "THROTTLED": (429, "Too many requests by this customer or from this address"),
     "FINISHED": (410, "The promotion is over"),
     "CANCELLED": (410, "The promotion was cancelled"),
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
@@ -89,10 +93,25 @@ def grabbed(grab: Grab) -> Answer:
     if grab.coupon is not None:
         status = 200 if grab.outcome == "REPEATED" else 201 if grab.published else 202
         return ok(grab.coupon.to_json(), status)
-    if grab.outcome == "NOT_STARTED":
-        wait_s = math.ceil(grab.wait_ms / 1000)
-        return problem("NOT_STARTED", retry_after_s=wait_s, opensAt=grab.opens_at)
-    return problem(grab.outcome)
+    if grab.outcome == "TOKEN_REQUIRED":
+        return problem("TOKEN_REQUIRED", detail=grab.why)
+    return _refused(grab)
+
+
+def admitted(admission: Admission) -> Answer:
+    """The token; or what a grab would be refused with."""
+    if admission.outcome == "ADMITTED":
+        return ok({"token": admission.token, "expiresAt": admission.expires_at}, 201)
+    return _refused(admission)
+
+
+def _refused(asked: Grab | Admission) -> Answer:
+    wait_s = math.ceil(asked.wait_ms / 1000)
+    if asked.outcome == "THROTTLED":
+        return problem("THROTTLED", retry_after_s=wait_s)
+    if asked.outcome == "NOT_STARTED":
+        return problem("NOT_STARTED", retry_after_s=wait_s, opensAt=asked.opens_at)
+    return problem(asked.outcome)
 
 
 def settled(done: Settled) -> Answer:

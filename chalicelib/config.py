@@ -1,8 +1,10 @@
 """Settings. The only reader of the environment, and only when first asked."""
 
 import os
+import re
+from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, cast
 
@@ -14,6 +16,31 @@ class InvalidSetting(ValueError):
     """An environment variable has a value this program can't work with."""
 
 
+# However it is set, a bucket that nobody draws from is full, and forgotten, within a minute.
+_FULL_WITHIN_S = 60
+_MOST_PER_SECOND = 10_000
+_MOST_BURST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often somebody may ask: `per_second` in the long run, `burst` at once after a pause."""
+
+    per_second: float
+    burst: int
+
+
+_LEAST_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionKey:
+    """A key that signs admission tokens; never printed."""
+
+    id: str
+    secret: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What differs between stages. Durations carry their unit in the name.
@@ -22,7 +49,12 @@ class Settings:
     to a time when it was not. settle_s: after this long, nothing that began before is still
     running: the functions' time limit. auth: see door/identity.py; only the local stage may be
     open or use a key of its own. jwt_key: at least 32 characters. cors_origin: a page's origin that
-    browsers may call from, "*" for any, empty for none.
+    browsers may call from, "*" for any, empty for none. customer_limit, address_limit: grabs (and
+    requests for tokens) of one customer or from one address, in each promotion; None where that is
+    off. admission_keys: the first signs admission tokens, all verify them; none where the stage
+    gives no tokens. ADMISSION_KEYS is a secret: a deployment fills it from a secrets manager or an
+    encrypted parameter, never from a file in the repository. To rotate, put the new key behind
+    the old one and deploy, then in front of it and deploy, and drop the old one a minute later.
     """
 
     stage: str
@@ -41,6 +73,9 @@ class Settings:
     jwt_key: str
     user_pool_arn: str
     cors_origin: str
+    customer_limit: Limit | None = None
+    address_limit: Limit | None = None
+    admission_keys: tuple[AdmissionKey, ...] = ()
 
     def resource_name(self, name: str) -> str:
         """The name of a table or queue of this stage, as the template gives it."""
@@ -80,6 +115,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         jwt_key=environ.get("JWT_KEY", ""),
         user_pool_arn=environ.get("USER_POOL_ARN", ""),
         cors_origin=environ.get("CORS_ORIGIN", ""),
+        customer_limit=_limit(environ, "CUSTOMER"),
+        address_limit=_limit(environ, "ADDRESS"),
+        admission_keys=tuple(_admission_keys(environ.get("ADMISSION_KEYS", ""))),
     )
 
 
@@ -109,3 +147,45 @@ def _seconds(environ: Mapping[str, str], name: str, default: str, most: float = 
         message = f"{name} must be a number of seconds above 0 and up to {most}, not {text!r}"
         raise InvalidSetting(message)
     return seconds
+
+
+def _limit(environ: Mapping[str, str], who: str) -> Limit | None:
+    """<who>_RATE per second, 0 for no limit, and <who>_BURST at once, by default twice the rate."""
+    rate, burst = f"{who}_RATE", f"{who}_BURST"
+    try:
+        per_second = float(environ.get(rate, "0"))
+    except ValueError:
+        per_second = -1.0
+    if not 0 <= per_second <= _MOST_PER_SECOND:
+        message = f"{rate} must be a number from 0 (no limit) to {_MOST_PER_SECOND} per second"
+        raise InvalidSetting(message)
+    text = environ.get(burst, str(max(1, round(2 * per_second))))
+    most = min(_MOST_BURST, int(per_second * _FULL_WITHIN_S)) if per_second else _MOST_BURST
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
+        message = f"{burst} must be a whole number from 1 to {most}, not {text!r}"
+        raise InvalidSetting(message)
+    return Limit(per_second, int(text)) if per_second else None
+
+
+def _admission_keys(text: str) -> list[AdmissionKey]:
+    """`id:base64key,id:base64key`; the message of a refusal holds no part of a key."""
+    found: dict[str, AdmissionKey] = {}
+    for place, entry in enumerate(filter(None, text.split(",")), start=1):
+        key_id, _, encoded = entry.strip().partition(":")
+        try:
+            secret = b64decode(encoded, validate=True)
+        except ValueError:
+            secret = b""
+        known = key_id in found
+        if (
+            known
+            or not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", key_id)
+            or len(secret) < _LEAST_KEY_BYTES
+        ):
+            message = (
+                f"ADMISSION_KEYS: entry {place} must be <id>:<base64 of at least "
+                f"{_LEAST_KEY_BYTES} bytes>; an id is unique, of 1 to 32 letters, digits, _ or -"
+            )
+            raise InvalidSetting(message)
+        found[key_id] = AdmissionKey(key_id, secret)
+    return list(found.values())

@@ -82,7 +82,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionStarted(Event):
-    """The sale opened. Carries the whole offer, so that the read side needs nothing else."""
+    """The sale opened. Carries the whole offer, so that the read side needs nothing else.
+
+    `admission` is "token" where grabs need one; None where it is open.
+    """
 
     discount: Decimal
     opens_at: int
@@ -91,6 +94,7 @@ class PromotionStarted(Event):
     hold_seconds: int
     price: Decimal | None = None
     item_id: str | None = None
+    admission: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

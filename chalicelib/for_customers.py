@@ -2,12 +2,14 @@
 
 from chalicelib import answers
 from chalicelib.answers import Answer
+from chalicelib.commands.admit import Admission, AdmitCustomer
 from chalicelib.commands.grab import Grab, GrabCoupon
 from chalicelib.commands.missing import Verdict, verdict_on
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.promotions import find_promotion
 from chalicelib.commands.recover import ask_for_recovery
 from chalicelib.queries.coupons import coupon_by_id, coupon_of
+from chalicelib.rate_headers import with_rates
 from chalicelib.shapes import coupon_id
 from chalicelib.wiring import outside
 
@@ -19,7 +21,7 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
     for another.
     """
     if grab.outcome != "UNKNOWN":
-        return answers.grabbed(grab)
+        return with_rates(answers.grabbed(grab), grab.rates)
     verdict = _verdict(command.promotion_id)
     if verdict == "UNKNOWN_PROMOTION":
         return answers.problem(verdict)
@@ -28,6 +30,13 @@ def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
         return answers.problem(verdict)
     held = coupon_of(command.customer_id, command.promotion_id)
     return answers.ok(held.to_json()) if held else answers.problem(verdict)
+
+
+def admitted(command: AdmitCustomer, admission: Admission) -> Answer:
+    """The answer to who asks for a token: what a grab would hear, where there is none to give."""
+    if admission.outcome == "UNKNOWN":
+        return answers.problem(_verdict(command.promotion_id))
+    return with_rates(answers.admitted(admission), admission.rates)
 
 
 def settled(command: PayCoupon | GiveBackCoupon, done: Settled) -> Answer:

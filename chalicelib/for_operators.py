@@ -85,4 +85,5 @@ def _side_by_side(
         sold=standing.sold,
         version=standing.version,
         drift=standing.version - seen,
+        admission=offer.admission,
     )

@@ -9,7 +9,7 @@ from chalicelib import answers, telemetry
 from chalicelib.answers import Answer
 from chalicelib.clients import AWS_ERRORS
 from chalicelib.commands.decision import NotOnRecord
-from chalicelib.commands.offer import UnknownItem
+from chalicelib.commands.offer import NoAdmissionKeys, UnknownItem
 from chalicelib.door.identity import Forbidden, Unauthorized
 from chalicelib.validation import InvalidInput
 
@@ -40,6 +40,8 @@ def honestly(view: Callable[[], Answer]) -> Answer:
         return answers.problem("FORBIDDEN", errors=error.faults)
     except UnknownItem:
         return answers.problem("INVALID", errors={"itemId": "there is no such item"})
+    except NoAdmissionKeys:
+        return answers.problem("INVALID", errors={"admission": "this stage has no ADMISSION_KEYS"})
     except _STORE_AWAY as error:
         return _outage("STORE_UNAVAILABLE", error)
     except redis.RedisError as error:

@@ -77,6 +77,7 @@ class Promotion:
     sold: int | None = None
     version: int | None = None
     drift: int | None = None
+    admission: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The promotion as the API shows it."""
@@ -98,6 +99,7 @@ class Promotion:
                 sold=self.sold,
                 version=self.version,
                 drift=self.drift,
+                admission=None if self.admission == "open" else self.admission,
             ),
         }
 

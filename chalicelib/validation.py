@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.checks import DIGITS, ID
+from chalicelib.commands.admit import AdmitCustomer
 from chalicelib.commands.grab import GrabCoupon
 from chalicelib.commands.offer import Offer
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon
@@ -68,6 +69,7 @@ def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
         coupons_per_customer=values["couponsPerCustomer"],
         hold_seconds=values["holdSeconds"],
         item_id=values["itemId"],
+        admission=values["admission"],
     )
 
 
@@ -91,7 +93,7 @@ def restock_from(body: Mapping[str, Any]) -> int:
 
 
 def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon:
-    """The command in a customer's body; its key in the header Idempotency-Key, if it has one.
+    """The command in a customer's body, with its token if it has one; the key is in a header.
 
     Raises:
         InvalidInput: names each bad field.
@@ -100,7 +102,17 @@ def grab_from(body: Mapping[str, Any], headers: Mapping[str, str]) -> GrabCoupon
     values = models.GRAB.read(body, faults)
     key = models.IDEMPOTENCY_KEY.read(headers, faults)["idempotency-key"]
     _refuse(faults)
-    return GrabCoupon(values["promotionId"], values["customerId"], key)
+    return GrabCoupon(values["promotionId"], values["customerId"], key, values["token"])
+
+
+def admit_from(body: Mapping[str, Any]) -> AdmitCustomer:
+    """Who asks for a token, and for which promotion.
+
+    Raises:
+        InvalidInput: names each bad field.
+    """
+    values = _read(models.ADMIT, body)
+    return AdmitCustomer(values["promotionId"], values["customerId"])
 
 
 def payment_from(coupon_id: str, body: Mapping[str, Any]) -> PayCoupon:

@@ -33,7 +33,7 @@ _COUPON = ("promotionId", "customerId", "number", "version", "discount", "grabbe
 _OFFER = {
     "discount": "discount", "publishTime": "opensAt", "finishTime": "closesAt",
     "couponsPerCustomer": "couponsPerCustomer", "holdSeconds": "holdSeconds",
-    "itemId": "itemId", "price": "price",
+    "itemId": "itemId", "price": "price", "admission": "admission",
 }  # fmt: skip
 _COUNTS = ("version", "stock", "available", "held", "sold")
 _END_STATES = {"PromotionFinished": "FINISHED", "PromotionCancelled": "CANCELLED"}

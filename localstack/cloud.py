@@ -1,7 +1,9 @@
 """Start and stop the whole local cloud: store, AWS emulator, HTTP workers, Lambda functions."""
 
+import base64
 import json
 import os
+import secrets
 import shutil
 import sys
 import urllib.error
@@ -218,6 +220,8 @@ def _environ(options: Options) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    environ.setdefault("ADMISSION_KEYS", f"local:{key}")
     for name, value in (
         ("REDIS_URL", options.redis_url),
         ("AWS_ENDPOINT_URL", options.aws_endpoint_url),

@@ -1,10 +1,11 @@
 """The Chalice app as a WSGI application, for a real HTTP server with several workers.
 
 Each request becomes the Lambda event that API Gateway would send, through Chalice's own
-LocalGateway.
+LocalGateway. The source address in it is the socket's: behind a proxy, that is the proxy's.
 """
 
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,21 @@ class _ThreadSafeApp(LocalChalice, type(app)):  # type: ignore[misc]
     """Keeps the current request per thread, as `chalice local` does."""
 
 
+_source_ip: ContextVar[str] = ContextVar("source_ip")
+
+
+class _Gateway(LocalGateway):
+    """Fills in where a request came from; Chalice's own says 127.0.0.1 of all."""
+
+    def _generate_lambda_event(self, *args: Any, **kwargs: Any) -> Any:
+        event = super()._generate_lambda_event(*args, **kwargs)
+        event["requestContext"]["identity"]["sourceIp"] = _source_ip.get()
+        return event
+
+
 app.__class__ = _ThreadSafeApp
 _project = str(Path(__file__).parent.parent)
-_gateway = LocalGateway(app, CLIFactory(_project, environ={}).create_config_obj("local"))
+_gateway = _Gateway(app, CLIFactory(_project, environ={}).create_config_obj("local"))
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -45,6 +58,7 @@ def application(environ: dict[str, Any], start_response: StartResponse) -> Itera
         path += "?" + environ["QUERY_STRING"]
     # One byte over the limit is enough to have the body refused for its size.
     body = environ["wsgi.input"].read(validation.MAX_BODY_BYTES + 1)
+    _source_ip.set(environ["REMOTE_ADDR"])
     status, out, payload = _handle(environ["REQUEST_METHOD"], path, headers, body)
     start_response(f"{status} {_REASONS.get(status, '')}", out)
     return [payload]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chalicelib import telemetry
 from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands.decision import Outside, decide
-from chalicelib.commands.offer import Offer, price_for, store_fields
+from chalicelib.commands.offer import Offer, check_admission, price_for, store_fields
 from chalicelib.commands.promotions import PromotionRow
 
 
@@ -25,9 +25,11 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> tuple[Promot
 
     Raises:
         UnknownItem: the offer names an item that is not there; nothing was created.
+        NoAdmissionKeys: see `check_admission`; nothing was created.
         redis.RedisError: the store is away; nothing was created.
         pynamodb.exceptions.PynamoDBException: a table is away; nothing was created.
     """
+    check_admission(command.offer)
     outside.store.ping()
     row = PromotionRow.of(secrets.token_hex(6), command.offer, price_for(command.offer))
     row.save(condition=PromotionRow.promotion_id.does_not_exist())

@@ -3,7 +3,7 @@
 Every command goes this way, so nothing that was decided can be forgotten by one of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from redis import Redis
@@ -54,7 +54,9 @@ class Decision:
         return self.reply.outcome
 
 
-def decide(outside: Outside, name: str, promotion_id: str, *args: str | int) -> Decision:
+def decide(
+    outside: Outside, name: str, promotion_id: str, *args: str | int, more: Sequence[str] = ()
+) -> Decision:
     """Run script `name` on a promotion, then publish and arm.
 
     What the broker does not take waits in the outbox, and is put into the journal as well: the
@@ -64,7 +66,7 @@ def decide(outside: Outside, name: str, promotion_id: str, *args: str | int) -> 
         redis.RedisError: the store is away or refused; calling again is safe.
         NotOnRecord: it is decided and may not be told yet; calling again is safe.
     """
-    reply = scripts.run(outside.store, name, promotion_id, *args)
+    reply = scripts.run(outside.store, name, promotion_id, *args, more=more)
     published = outbox.publish(reply.events, promotion_id, outside.store, outside.publisher)
     on_record = published or all(map(outside.keep, reply.events))
     if reply.timer_at:

@@ -21,7 +21,7 @@ end
 if promotion.state ~= 'SCHEDULED' then
   return answer(promotion, now, promotion.closed_as or promotion.state)
 end
-redis.call('HDEL', KEYS[1], 'price', 'item_id', 'timer_at')
+redis.call('HDEL', KEYS[1], 'price', 'item_id', 'admission', 'timer_at')
 redis.call('HSET', KEYS[1], 'edited_by', ARGV[2], unpack(ARGV, 3))
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 promotion = read_promotion()

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib.commands.decision import Outside, decide, put_on_record
-from chalicelib.commands.offer import Offer, price_for, store_fields
+from chalicelib.commands.offer import Offer, check_admission, price_for, store_fields
 from chalicelib.commands.promotions import copy_from_store, note_end
 
 MAX_COUPONS = 10_000_000
@@ -36,10 +36,12 @@ def edit_promotion(command: EditPromotion, outside: Outside) -> str:
 
     Raises:
         UnknownItem: the offer names an item that is not there; nothing was changed.
+        NoAdmissionKeys: see `check_admission`; nothing was changed.
         redis.RedisError: the store is away; asking again is safe.
         pynamodb.exceptions.PynamoDBException: a table is away; asking again is safe, and the
             sweep makes the table follow otherwise.
     """
+    check_admission(command.offer)
     fields = store_fields(command.offer, price_for(command.offer))
     key = secrets.token_urlsafe(9)
     outcome = decide(outside, "edit", command.promotion_id, key, *fields).outcome

@@ -1,17 +1,24 @@
 -- Grant one coupon to one customer: at most `stock` in all, `coupons_per_customer` to each.
 --
--- The customer's own coupons are looked up first, so a repeat gets the same coupon whatever has
+-- Whoever asks too often is refused before anything else is read: see throttle.lua. Then the
+-- customer's own coupons are looked up, so a repeat gets the same coupon whatever has
 -- become of the promotion. With one coupon per customer, holding one makes a call a repeat;
 -- with more, the key does. A loser of a sale that is over is refused after two reads. Nothing is
--- stored of a loser.
+-- stored of a loser beyond their bucket.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
 -- ARGV[3]        key of this call, the same when it is sent again
--- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values
+-- ARGV[4]        until when a token admits this customer (ms), 0 or none without one; whether the
+--                promotion asks for one is known here only, so no caller can forget to
+-- ARGV[5..]      limits of the buckets, see throttle.lua
+-- Returns {outcome, detail, events, timer, now}; details are flat lists of names and values, and
+-- have `rates` too where there are buckets and a promotion
+--   THROTTLED      retryInMs
 --   REPEATED       the coupon of before; its event, if it still waits in the outbox
 --   GRANTED        the coupon
 --   NOT_STARTED    opensAt (ms)
+--   TOKEN_REQUIRED the promotion asks for a token, and there is none or it has expired
 --   SOLD_OUT, LIMIT_REACHED        nothing for this customer now
 --   SOLD_OUT, FINISHED, CANCELLED  over: 1; nothing for anybody ever
 --   UNKNOWN        the store has no such promotion, or has lost a part of it
@@ -24,13 +31,14 @@ local own = redis.call('HGET', KEYS[2], ARGV[2])
 if not own then
   local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
   if over[1] and not over[3] and not lost_customers(over[2]) then
-    return {over[1], {'over', 1}, {}}
+    return {over[1], rates and {'over', 1, 'rates', rates} or {'over', 1}, {}}
   end
 end
 local promotion = read_promotion()
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
+promotion.rates = rates
 
 local now = now_ms()
 advance(promotion, now)
@@ -51,6 +59,9 @@ if promotion.state == 'SCHEDULED' then
 end
 if promotion.closed_as then
   return answer(promotion, now, promotion.closed_as, {'over', 1})
+end
+if promotion.admission == 'token' and tonumber(ARGV[4] or 0) <= now then
+  return answer(promotion, now, 'TOKEN_REQUIRED')
 end
 if active(coupons) >= promotion.limit or #coupons >= promotion.limit + RETURNS then
   return answer(promotion, now, 'LIMIT_REACHED')

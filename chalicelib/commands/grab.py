@@ -4,29 +4,37 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib import telemetry
-from chalicelib.commands import over, requests
+from chalicelib.commands import over, requests, throttle, tokens
 from chalicelib.commands.coupon import coupon_from
 from chalicelib.commands.decision import Outside, decide
+from chalicelib.commands.throttle import Rate
+from chalicelib.config import settings
 from chalicelib.shapes import Coupon
 
 
 @dataclass(frozen=True, slots=True)
 class GrabCoupon:
-    """`customer_id` wants a coupon of `promotion_id`; `key` is the same when they ask again."""
+    """`customer_id` wants a coupon of `promotion_id`; `key` is the same when they ask again.
+
+    token: see admit.py; only some promotions ask for one.
+    """
 
     promotion_id: str
     customer_id: str
     key: str | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Grab:
     """The store's answer.
 
-    outcome: GRANTED, REPEATED, NOT_STARTED, SOLD_OUT, LIMIT_REACHED, FINISHED, CANCELLED or
-    UNKNOWN (see grab.lua), or IDEMPOTENCY_KEY_REUSED. coupon: with GRANTED and REPEATED.
-    published: the broker has its event. opens_at, wait_ms: with NOT_STARTED, when it opens
-    (epoch ms) and how long that is.
+    outcome: GRANTED, REPEATED, NOT_STARTED, SOLD_OUT, LIMIT_REACHED, FINISHED, CANCELLED,
+    THROTTLED, TOKEN_REQUIRED or UNKNOWN (see grab.lua), or IDEMPOTENCY_KEY_REUSED. coupon: with
+    GRANTED and REPEATED. published: the broker has its event. opens_at: with NOT_STARTED, when it
+    opens (epoch ms). wait_ms: how long until then, or until a throttled customer may ask again.
+    why: with TOKEN_REQUIRED, what is wrong with the token. rates: how the buckets stand that
+    this call was charged to.
     """
 
     outcome: str
@@ -34,14 +42,22 @@ class Grab:
     published: bool = True
     opens_at: int = 0
     wait_ms: int = 0
+    why: str = ""
+    rates: tuple[Rate, ...] = ()
 
 
-def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
+def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Grab:
     """Decide in one atomic step, then publish what was decided.
 
     A repeat, whether the customer's or the client library's, gets the coupon of before, and
     its event is published if that had not happened yet. Without a key of the customer's, each
-    call has one of its own, so that the client library's second sending is known as one.
+    call has one of its own, so that the client library's second sending is known as one. It is
+    charged as one more call all the same: a key that made calls free would be everybody's key.
+
+    Args:
+        command: who wants what.
+        outside: what commands work with.
+        address: where the request came from, for throttling.
 
     Raises:
         redis.RedisError: the store is away or refused; the customer may safely ask again.
@@ -53,8 +69,20 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
     if command.key and not requests.is_free_for(*request):
         return Grab("IDEMPOTENCY_KEY_REUSED")
     key = command.key or secrets.token_urlsafe(9)
-    decision = decide(outside, "grab", command.promotion_id, command.customer_id, key)
+    admitted_until = _admitted_until(command)
+    charged = throttle.buckets(command.customer_id, address)
+    decision = decide(
+        outside,
+        "grab",
+        command.promotion_id,
+        command.customer_id,
+        key,
+        admitted_until,
+        *throttle.limits(charged),
+        more=[bucket.part for bucket in charged],
+    )
     reply = decision.reply
+    rates = throttle.rates(charged, reply)
     if command.key and reply.outcome == "GRANTED":
         requests.remember(*request)
     if "over" in reply.detail:
@@ -66,8 +94,28 @@ def grab_coupon(command: GrabCoupon, outside: Outside) -> Grab:
         customer=telemetry.pseudonym(command.customer_id),
         version=reply.events[-1].version if reply.events else 0,
     )
+    if reply.outcome == "THROTTLED":
+        return Grab(reply.outcome, wait_ms=reply.detail["retryInMs"], rates=rates)
+    if reply.outcome == "TOKEN_REQUIRED":
+        return Grab(reply.outcome, why=_why_refused(command, admitted_until), rates=rates)
     if reply.outcome == "NOT_STARTED":
         opens_at = reply.detail["opensAt"]
-        return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now)
+        return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now, rates=rates)
     coupon = coupon_from(reply, command.promotion_id, command.customer_id)
-    return Grab(reply.outcome, coupon=coupon, published=decision.published)
+    return Grab(reply.outcome, coupon=coupon, published=decision.published, rates=rates)
+
+
+def _admitted_until(command: GrabCoupon) -> int:
+    """When the command's token expires (epoch ms); 0 without one that is this customer's."""
+    if command.token is None:
+        return 0
+    keys = settings().admission_keys
+    return tokens.valid_until(command.token, command.promotion_id, command.customer_id, keys)
+
+
+def _why_refused(command: GrabCoupon, admitted_until: int) -> str:
+    if command.token is None:
+        return "token is missing; POST /command/tokens gives one"
+    if admitted_until == 0:
+        return "token is not one of this customer's for this promotion"
+    return "token has expired"

@@ -8,6 +8,7 @@
 --                             opens_at and closes_at (ms), stock, available, sold, granted,
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
+--                             admission ("token": grabs need one; none: open),
 --                             revision (counts edits), edited_by (key of the last edit),
 --                             restock:<key> (how many a restock that is done has added),
 --                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
@@ -49,7 +50,7 @@ end
 local function read_promotion()
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
-    'hold_ms', 'timer_at', 'recovering', 'history')
+    'hold_ms', 'timer_at', 'recovering', 'history', 'admission')
   if not f[1] or f[15] or (f[16] and f[16] ~= history()) or lost_customers(f[9]) then
     return nil
   end
@@ -59,6 +60,7 @@ local function read_promotion()
     stock = tonumber(f[6]), available = tonumber(f[7]), sold = tonumber(f[8]),
     granted = tonumber(f[9]), discount = f[10], price = f[11],
     limit = tonumber(f[12]), hold_ms = tonumber(f[13]), timer_at = tonumber(f[14]) or 0,
+    admission = f[17],
     events = {}, customers = {}, changed = {}, hold = {}, unhold = {},
   }
 end
@@ -231,6 +233,7 @@ local function advance(promotion, now)
     }
     append(offer, 'price', promotion.price)
     append(offer, 'itemId', item)
+    append(offer, 'admission', promotion.admission == 'token' and 'token')
     record(promotion, 'PromotionStarted', now, offer)
   end
   if promotion.hold_ms > 0 then
@@ -310,6 +313,10 @@ end
 -- Write what was decided and return {outcome, detail, events, timer, now}. `timer` is when the
 -- caller has to have this promotion touched again (ms), 0 for never.
 local function answer(promotion, now, outcome, detail)
+  if promotion.rates then  -- see throttle.lua
+    detail = detail or {}
+    append(detail, 'rates', promotion.rates)
+  end
   if #promotion.events == 0 then
     return {outcome, detail or {}, {}, 0, now}
   end

@@ -51,6 +51,7 @@ class PromotionRow(Model):
     hold_seconds = NumberAttribute(attr_name="holdSeconds")
     item_id = UnicodeAttribute(null=True, attr_name="itemId")
     price = UnicodeAttribute(null=True)
+    admission = UnicodeAttribute(null=True)
     revision = NumberAttribute(default=0)
     live = UnicodeAttribute(null=True)
     closed_as = UnicodeAttribute(null=True, attr_name="closedAs")
@@ -69,6 +70,7 @@ class PromotionRow(Model):
             hold_seconds=offer.hold_seconds,
             item_id=offer.item_id,
             price=None if price is None else str(price),
+            admission=offer.admission,
             live=LIVE,
         )
 
@@ -82,6 +84,7 @@ class PromotionRow(Model):
             coupons_per_customer=int(self.coupons_per_customer),
             hold_seconds=int(self.hold_seconds),
             item_id=self.item_id,
+            admission=self.admission or "open",
         )
 
     def exact_price(self) -> Decimal | None:
@@ -138,6 +141,7 @@ def copy_from_store(promotion_id: str, store: Redis) -> None:
         row.finish_time.set(int(stored["closes_at"])),
         row.coupons_per_customer.set(int(stored["coupons_per_customer"])),
         row.hold_seconds.set(int(stored["hold_ms"]) // 1000),
+        row.admission.set(stored.get("admission", "open")),
         row.revision.set(revision),
         row.price.set(stored["price"]) if "price" in stored else row.price.remove(),
         row.item_id.set(stored["item_id"]) if "item_id" in stored else row.item_id.remove(),

@@ -204,6 +204,9 @@ def _promotion_fields(row: PromotionRow, folded: Folded) -> dict[str, str | int]
             "closes_at": folded.started.closes_at,
             "discount": str(folded.started.discount),
         }
+        named.pop("admission", None)
+        if folded.started.admission is not None:
+            named["admission"] = folded.started.admission
     state, closed_as = fold.state_of(folded)
     if closed_as is None and row.closed_as is not None:  # its end was told, and its event is lost
         closed_as = row.closed_as

@@ -1,11 +1,11 @@
 """The Lua scripts: how they are put together, and one way to run them.
 
-A script is three files in a row: `clock.lua`, `promotion.lua` and its own. They are static
-text; no value ever becomes part of it. All keys of a promotion share one hash slot and are
-passed in KEYS.
+A script is three files in a row: `clock.lua`, `promotion.lua` and its own; those that a crowd
+calls have `throttle.lua` before their own. They are static text; no value ever becomes part of it.
+All keys of a promotion share one hash slot and are passed in KEYS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,6 +18,7 @@ from chalicelib import events
 from chalicelib.events import AnyEvent
 
 PARTS = ("promotion", "customers", "outbox", "holds")
+_THROTTLED = ("grab", "admit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,8 @@ def source(name: str, clock: str | None = None) -> str:
     """The text of script `name`; `clock` replaces the part that reads the store's clock."""
     folder = resources.files(__package__)
     head = (folder / "clock.lua").read_text() if clock is None else clock
-    return "\n".join(
-        [head, *((folder / f"{part}.lua").read_text() for part in ("promotion", name))]
-    )
+    parts = ("promotion", "throttle", name) if name in _THROTTLED else ("promotion", name)
+    return "\n".join([head, *((folder / f"{part}.lua").read_text() for part in parts)])
 
 
 @cache
@@ -56,15 +56,19 @@ def script(store: Redis, name: str) -> Script:
     return store.register_script(source(name))
 
 
-def run(store: Redis, name: str, promotion_id: str, *args: str | int) -> Reply:
+def run(
+    store: Redis, name: str, promotion_id: str, *args: str | int, more: Sequence[str] = ()
+) -> Reply:
     """Run script `name` on one promotion: one round trip, one atomic step.
+
+    `more` names further parts whose keys the script takes.
 
     Raises:
         redis.ConnectionError, redis.TimeoutError: the store did not answer; whether the
             script ran is not known, and running it again is safe.
         redis.ResponseError: the store refused or the script is broken.
     """
-    keys = [key(promotion_id, part) for part in PARTS]
+    keys = [key(promotion_id, part) for part in (*PARTS, *more)]
     raw = cast("list[Any]", script(store, name)(keys=keys, args=[promotion_id, *args]))
     outcome, detail, decided, *timing = raw
     items = iter(detail)

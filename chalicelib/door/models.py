@@ -108,6 +108,13 @@ OFFER = Model(
             needed=False,
             default=0,
         ),
+        Field(
+            "admission",
+            checks.one_of("open", "token"),
+            "whether a grab needs a token, which nobody can have before the start",
+            needed=False,
+            default="open",
+        ),
     ),
     closed=True,
 )
@@ -124,7 +131,16 @@ ITEM = Model(
 RESTOCK = Model(
     "Restock", "a restock", (Field("add", whole(1, MAX_COUPONS), "how many units"),), closed=True
 )
-GRAB = Model("GrabCoupon", "a grab", (PROMOTION_ID, CUSTOMER_ID))
+GRAB = Model(
+    "GrabCoupon",
+    "a grab",
+    (
+        PROMOTION_ID,
+        CUSTOMER_ID,
+        Field("token", checks.identifier, "of /command/tokens, if it is asked for", needed=False),
+    ),
+)
+ADMIT = Model("AdmitCustomer", "a request for a token", (PROMOTION_ID, CUSTOMER_ID))
 PAYMENT = Model(
     "PayCoupon",
     "a payment",

@@ -29,6 +29,8 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "coupon_id": {"type": "string", "pattern": "^[A-Za-z0-9_.:@+~-]{1,100}-[0-9]{1,15}$"},
     "queue": {"type": "string", "enum": list(queues.CONSUMED)},
 }
+# Refusals that say when to come again.
+_LATER = {"RECOVERING", "STORE_UNAVAILABLE", "TABLE_UNAVAILABLE", "NOT_STARTED", "THROTTLED"}
 _RETRY_AFTER = {
     "Retry-After": {"schema": {"type": "integer"}, "description": "seconds until it makes sense"}
 }
@@ -123,7 +125,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
             "description": titles,
             "content": {"application/problem+json": {"schema": _ref("Problem")}},
         }
-        if {"RECOVERING", "STORE_UNAVAILABLE", "TABLE_UNAVAILABLE", "NOT_STARTED"} & set(of_status):
+        if _LATER & set(of_status):
             described[str(status)]["headers"] = _RETRY_AFTER
     return described
 
@@ -168,6 +170,7 @@ def _schemas() -> dict[str, Any]:
             {name: {"type": "string"} for name in ("kind", "detail", "likelyCause")}
         ),
         "DeadLetters": _object({name: _dead_letters() for name in queues.CONSUMED}),
+        "Token": _object({"token": {"type": "string"}, "expiresAt": {"type": "integer"}}),
         "Sent": _object({"sent": {"type": "integer"}}),
         "Time": _object({"now": {"type": "integer"}}),
         "Health": {"type": "object", "additionalProperties": {"type": "string"}},

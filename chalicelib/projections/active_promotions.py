@@ -57,6 +57,7 @@ class ActivePromotionRow(Model):
     hold_seconds = NumberAttribute(null=True, attr_name="holdSeconds")
     item_id = UnicodeAttribute(null=True, attr_name="itemId")
     price = UnicodeAttribute(null=True)
+    admission = UnicodeAttribute(null=True)
     state = UnicodeAttribute(null=True)
     state_version = NumberAttribute(null=True, attr_name="stateVersion")
     stock = NumberAttribute(null=True)
@@ -81,6 +82,7 @@ class ActivePromotionRow(Model):
             item_id=self.item_id,
             item=item,
             price=None if self.price is None else Decimal(self.price),
+            admission=self.admission,
         )
 
 
@@ -135,6 +137,8 @@ def _put_offer(event: PromotionStarted) -> None:
         actions.append(ActivePromotionRow.item_id.set(event.item_id))
     if event.price is not None:
         actions.append(ActivePromotionRow.price.set(str(event.price)))
+    if event.admission is not None:
+        actions.append(ActivePromotionRow.admission.set(event.admission))
     ActivePromotionRow(event.promotion_id).update(actions=actions)
 
 

@@ -17,7 +17,7 @@ from moto import mock_aws
 from infra import stack
 from infra.faults import DeployFault, told_in_one_line
 
-NAME = "seckill-test"
+NAME = "seckill-local"
 
 
 def template(queue: str = "one", **more: Any) -> str:
@@ -106,7 +106,7 @@ def test_one_whose_rollback_failed_says_how_to_go_on(
     client, answers = stubbed
     answers.add_response("describe_stacks", described("UPDATE_ROLLBACK_FAILED"))
     answers.add_response("describe_stack_events", FAILED)
-    with pytest.raises(DeployFault, match="continue-update-rollback --stack-name seckill-test"):
+    with pytest.raises(DeployFault, match="continue-update-rollback --stack-name seckill-local"):
         stack.apply(client, stack.Stack(NAME, "{}"), said.append, 0)
 
 
