@@ -16,8 +16,7 @@ from chalice.app import (
     SQSEvent,
 )
 
-from chalicelib import answers, clients, health, queues, timers, validation
-from chalicelib.answers import Answer
+from chalicelib import clients, health, queues, timers
 from chalicelib.commands.admit import admit_customer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
 from chalicelib.commands.edit_promotion import (
@@ -38,12 +37,13 @@ from chalicelib.commands.sweep import sweep
 from chalicelib.commands.wake import wake_promotion
 from chalicelib.commands.write_item import create_item, edit_item
 from chalicelib.config import settings
-from chalicelib.door import docs_page, identity, models, openapi
+from chalicelib.door import answers, docs_page, identity, models, openapi, validation
+from chalicelib.door.answers import Answer
+from chalicelib.door.for_customers import admitted, grabbed, settled
+from chalicelib.door.for_operators import audited, changed, created, show_row, shown
 from chalicelib.door.operations import OPERATIONS
-from chalicelib.for_customers import admitted, grabbed, settled
-from chalicelib.for_operators import audited, changed, created, show_row, shown
+from chalicelib.door.outages import honestly
 from chalicelib.items import find_item
-from chalicelib.outages import honestly
 from chalicelib.projections import active_promotions, batch, coupons, journal
 from chalicelib.projections.rebuild import PROJECTIONS, rebuild
 from chalicelib.queries.coupons import coupons_of, coupons_of_promotion

@@ -15,7 +15,7 @@ from chalice.cli.factory import CLIFactory
 from chalice.local import ForbiddenError, LocalChalice, LocalGateway, LocalGatewayException
 
 from app import app
-from chalicelib import answers, validation
+from chalicelib.door import answers, validation
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 

@@ -18,7 +18,7 @@ class NoAdmissionKeys(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is sold, when, and to whom how often: see validation.py for the ranges.
+    """What is sold, when, and to whom how often: see door/models.py for the ranges.
 
     Times in epoch ms. A hold of 0 seconds makes every grab final. admission: "open", or "token"
     where a grab needs one (see admit.py).

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib import checks
-from chalicelib.checks import Check, Fault, whole
 from chalicelib.commands.edit_promotion import MAX_COUPONS
+from chalicelib.door import checks
+from chalicelib.door.checks import Check, Fault, whole
 
 PAGE_LIMIT = 100
 MAX_COUPONS_PER_CUSTOMER = 100

@@ -7,8 +7,9 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
-from chalicelib import checks, queues
-from chalicelib.answers import PROBLEMS
+from chalicelib import queues
+from chalicelib.door import checks
+from chalicelib.door.answers import PROBLEMS
 from chalicelib.door.models import COUPON_STATES, IDEMPOTENCY_KEY
 from chalicelib.door.operations import OPERATIONS, Operation
 from chalicelib.shapes import Coupon, Item, Promotion

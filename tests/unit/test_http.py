@@ -10,9 +10,9 @@ from redis import Redis
 
 from chalicelib import clients, config
 from chalicelib import publisher as publishing
-from chalicelib.checks import discount
 from chalicelib.commands import scripts
 from chalicelib.commands.promotions import close_promotion
+from chalicelib.door.checks import discount
 from chalicelib.events import parse
 from chalicelib.projections import coupons, journal
 from chalicelib.shapes import number

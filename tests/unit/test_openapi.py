@@ -10,9 +10,9 @@ from chalice.config import Config
 from chalice.local import LocalGateway
 
 import app as entry_points
-from chalicelib.answers import PROBLEMS
-from chalicelib.checks import Fault
 from chalicelib.door import openapi
+from chalicelib.door.answers import PROBLEMS
+from chalicelib.door.checks import Fault
 from chalicelib.door.models import OFFER
 from chalicelib.door.operations import OPERATIONS
 from tests.unit.conftest import Http

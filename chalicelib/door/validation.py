@@ -6,13 +6,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
 
-from chalicelib.checks import DIGITS, ID
 from chalicelib.commands.admit import AdmitCustomer
 from chalicelib.commands.grab import GrabCoupon
 from chalicelib.commands.offer import Offer
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon
 from chalicelib.commands.write_item import WriteItem
 from chalicelib.door import models
+from chalicelib.door.checks import DIGITS, ID
 from chalicelib.door.models import Field, Model
 
 MAX_BODY_BYTES = 16 * 1024

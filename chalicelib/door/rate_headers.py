@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chalicelib.answers import Answer
 from chalicelib.commands.throttle import Rate
+from chalicelib.door.answers import Answer
 
 
 def with_rates(answer: Answer, rates: Sequence[Rate]) -> Answer:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import redis
 from pynamodb.exceptions import PynamoDBException
 
-from chalicelib import answers, telemetry
-from chalicelib.answers import Answer
+from chalicelib import telemetry
 from chalicelib.clients import AWS_ERRORS
 from chalicelib.commands.decision import NotOnRecord
 from chalicelib.commands.offer import NoAdmissionKeys, UnknownItem
+from chalicelib.door import answers
+from chalicelib.door.answers import Answer
 from chalicelib.door.identity import Forbidden, Unauthorized
-from chalicelib.validation import InvalidInput
+from chalicelib.door.validation import InvalidInput
 
 # What a store says that is there but can't serve just now, mostly during a fail-over.
 _STORE_AWAY = (

@@ -1,15 +1,15 @@
 """What a customer is answered where the store knows nothing: the tables have a word then."""
 
-from chalicelib import answers
-from chalicelib.answers import Answer
 from chalicelib.commands.admit import Admission, AdmitCustomer
 from chalicelib.commands.grab import Grab, GrabCoupon
 from chalicelib.commands.missing import Verdict, verdict_on
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.promotions import find_promotion
 from chalicelib.commands.recover import ask_for_recovery
+from chalicelib.door import answers
+from chalicelib.door.answers import Answer
+from chalicelib.door.rate_headers import with_rates
 from chalicelib.queries.coupons import coupon_by_id, coupon_of
-from chalicelib.rate_headers import with_rates
 from chalicelib.shapes import coupon_id
 from chalicelib.wiring import outside
 

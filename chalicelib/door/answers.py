@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from chalicelib.checks import ID
 from chalicelib.commands.admit import Admission
 from chalicelib.commands.grab import Grab
 from chalicelib.commands.pay import Settled
+from chalicelib.door.checks import ID
 from chalicelib.shapes import Coupon, Promotion
 
 NO_STORE = {"Cache-Control": "no-store"}

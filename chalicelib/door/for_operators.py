@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from chalicelib import answers, clients
-from chalicelib.answers import Answer
+from chalicelib import clients
 from chalicelib.commands.missing import verdict_on
 from chalicelib.commands.promotions import PromotionRow, find_promotion
 from chalicelib.commands.reconcile import Difference, to_json
 from chalicelib.commands.standing import Standing, standings
+from chalicelib.door import answers
+from chalicelib.door.answers import Answer
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.queries.promotions import projected_rows
 from chalicelib.shapes import Promotion
