@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from bench import (
     cold_start,
     holds,
+    marks,
     memory,
     over_http,
     payment,
@@ -29,6 +30,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "cold-start": cold_start.rows,
     "punctuality": punctuality.rows,
     "memory": memory.rows,
+    "marks": marks.rows,
     "script": script.rows,
     "payment": payment.rows,
     "holds": holds.rows,

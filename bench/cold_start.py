@@ -23,7 +23,7 @@ def rows(cloud: LocalCloud) -> Iterator[Row]:
     sides = {
         _BOTO3: side("import boto3"),
         _APP: side("import app"),
-        _CLIENTS: side("import app; app.clients.store(); app.publisher()"),
+        _CLIENTS: side("import app; app.outside()"),
     }
     figures = take_turns(sides, _ROUNDS)
     yield compare(figures, _APP, "ms", against=_BOTO3)
