@@ -34,7 +34,7 @@ if not own then
     return {over[1], rates and {'over', 1, 'rates', rates} or {'over', 1}, {}}
   end
 end
-local promotion = read_promotion()
+local promotion = read_promotion(own)
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end

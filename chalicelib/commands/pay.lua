@@ -20,12 +20,14 @@
 --   UNKNOWN_COUPON   not this customer's
 --   UNKNOWN          the store has no such promotion
 
-local promotion = read_promotion()
+local own = redis.call('HGET', KEYS[2], ARGV[2])
+local promotion = read_promotion(own)
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
 local now = now_ms()
 advance(promotion, now)
+coupons_of(promotion, ARGV[2], own)
 release_own(promotion, ARGV[2], now)
 local coupons = coupons_of(promotion, ARGV[2])
 local coupon = find(coupons, 'number', tonumber(ARGV[3]))

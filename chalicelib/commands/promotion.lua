@@ -47,11 +47,13 @@ local function holds_fence(token)
   return fence[1] == token and fence[2] == history()
 end
 
-local function read_promotion()
+-- `own` is the record of the customer who asks, if there is one: then no part can be lost.
+local function read_promotion(own)
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
     'hold_ms', 'timer_at', 'recovering', 'history', 'admission')
-  if not f[1] or f[15] or (f[16] and f[16] ~= history()) or lost_customers(f[9]) then
+  if not f[1] or f[15] or (f[16] and f[16] ~= history())
+    or (not own and lost_customers(f[9])) then
     return nil
   end
   return {
