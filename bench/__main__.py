@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bench import (
     cold_start,
+    door,
     holds,
     marks,
     memory,
@@ -22,6 +23,7 @@ from bench import (
 )
 from bench.load import GENERATOR
 from bench.rows import InvalidMeasurement, Measurement, Row, machine
+from chalicelib import config
 from localstack.cloud import ROOT, Options, local_cloud
 from localstack.processes import LocalCloudError
 
@@ -34,6 +36,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "script": script.rows,
     "payment": payment.rows,
     "holds": holds.rows,
+    "door": door.rows,
     "recovery": recovery.rows,
     "http": over_http.rows,
     "publish": publish.rows,
@@ -73,6 +76,7 @@ def measure(names: Sequence[str]) -> list[Row]:
     measured: list[Row] = []
     with local_cloud(Options(folder=ROOT / ".local" / "bench")) as cloud:
         os.environ.update(cloud.environ)  # chalicelib's own clients are what is measured
+        config.settings.cache_clear()
         for name in names:
             print(f"{name:<12}", end="", flush=True)
             start = time.monotonic()

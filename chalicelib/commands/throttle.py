@@ -6,6 +6,7 @@ have no buckets, so nobody who holds a coupon is shed with the crowd.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from chalicelib.commands.scripts import Reply
@@ -48,9 +49,12 @@ def buckets(customer_id: str, address: str) -> list[Bucket]:
 
 def limits(charged: Sequence[Bucket]) -> list[int]:
     """The script's arguments for these buckets, see throttle.lua."""
-    return [
-        value for b in charged for value in (round(1_000_000 / b.limit.per_second), b.limit.burst)
-    ]
+    return [value for bucket in charged for value in _numbers_of(bucket.limit)]
+
+
+@cache
+def _numbers_of(limit: Limit) -> tuple[int, int]:
+    return round(1_000_000 / limit.per_second), limit.burst
 
 
 def rates(charged: Sequence[Bucket], reply: Reply) -> tuple[Rate, ...]:
@@ -62,6 +66,7 @@ def rates(charged: Sequence[Bucket], reply: Reply) -> tuple[Rate, ...]:
     )
 
 
+@lru_cache(maxsize=10_000)
 def _network_of(address: str) -> str:
     """An IPv4 address, or the /64 of an IPv6 one; all that is neither is one and the same."""
     try:

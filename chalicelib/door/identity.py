@@ -9,8 +9,10 @@ Where there is a token, a customer is the token's subject, and an operator's tok
 """
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import jwt
@@ -96,17 +98,27 @@ def _verified(headers: Mapping[str, str]) -> dict[str, Any]:
         message = "a Bearer token is required"
         raise Unauthorized(message)
     try:
-        claims: dict[str, Any] = jwt.decode(
-            token.strip(),
-            settings().jwt_key,
-            algorithms=[ALGORITHM],
-            issuer=ISSUER,
-            audience=AUDIENCE,
-            options={"require": ["exp", "sub"]},
-        )
+        claims = _claims_of(token.strip(), settings().jwt_key)
     except jwt.InvalidTokenError as error:
         message = f"the token is not valid: {error}"
         raise Unauthorized(message) from error
+    if claims["exp"] <= time.time():
+        message = "the token is not valid: it has expired"
+        raise Unauthorized(message)
+    return claims
+
+
+@lru_cache(maxsize=10_000)
+def _claims_of(token: str, key: str) -> dict[str, Any]:
+    """The claims of a token that is signed by `key`; it may have expired since."""
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=[ALGORITHM],
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        options={"require": ["exp", "sub"]},
+    )
     return claims
 
 

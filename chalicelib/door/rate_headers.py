@@ -7,9 +7,10 @@ all of them in 4 seconds. When exactly the next one is served is in `Retry-After
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import cache
 
 from chalicelib.commands.throttle import Rate
+from chalicelib.config import Limit
 from chalicelib.door.answers import Answer
 
 
@@ -17,15 +18,17 @@ def with_rates(answer: Answer, rates: Sequence[Rate]) -> Answer:
     """The answer, and how its caller stands; as it is where nothing is throttled."""
     if not rates:
         return answer
-    policies = ", ".join(
-        f'"{rate.policy}";q={rate.limit.burst};w={_seconds_to_fill(rate)}' for rate in rates
-    )
-    standing = ", ".join(
-        f'"{rate.policy}";r={rate.left};t={math.ceil(rate.full_in_ms / 1000)}' for rate in rates
-    )
-    fields = {"RateLimit-Policy": policies, "RateLimit": standing}
-    return replace(answer, headers={**answer.headers, **fields})
+    fields = {
+        "RateLimit-Policy": ", ".join([_policy(rate.policy, rate.limit) for rate in rates]),
+        "RateLimit": ", ".join([_standing(rate) for rate in rates]),
+    }
+    return Answer(answer.status, answer.body, {**answer.headers, **fields})
 
 
-def _seconds_to_fill(rate: Rate) -> int:
-    return math.ceil(rate.limit.burst / rate.limit.per_second)
+@cache
+def _policy(name: str, limit: Limit) -> str:
+    return f'"{name}";q={limit.burst};w={math.ceil(limit.burst / limit.per_second)}'
+
+
+def _standing(rate: Rate) -> str:
+    return f'"{rate.policy}";r={rate.left};t={math.ceil(rate.full_in_ms / 1000)}'

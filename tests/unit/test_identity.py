@@ -125,6 +125,13 @@ def test_with_a_token_the_customer_is_its_subject(guarded: Ask, offer: dict[str,
     assert guarded("POST", f"{path}/payment", {}, **alice).body["state"] == "PAID"
 
 
+def test_a_token_that_was_good_a_moment_ago_expires_all_the_same(guarded: Ask) -> None:
+    short = f"Bearer {token(KEY, 'boss', admin=True, lives_s=1)}"
+    assert guarded("GET", "/admin/promotions", authorization=short).status == 200
+    time.sleep(1.1)
+    assert guarded("GET", "/admin/promotions", authorization=short).status == 401
+
+
 def lambda_event(method: str, path: str, claims: dict[str, Any] | None, body: Any = None) -> Any:
     """What API Gateway sends after its Cognito authorizer has looked at the token."""
     context: dict[str, Any] = {"resourcePath": path, "httpMethod": method, "requestId": "r-1"}
