@@ -16,7 +16,7 @@ from chalice.app import (
     SQSEvent,
 )
 
-from chalicelib import clients, health, queues, timers
+from chalicelib import clients, health, queues, telemetry, timers
 from chalicelib.commands.admit import admit_customer
 from chalicelib.commands.create_promotion import CreatePromotion, create_promotion
 from chalicelib.commands.edit_promotion import (
@@ -145,10 +145,12 @@ def framework_errors_as_problems(event: Request, get_response: Callable[..., Res
 
 
 @app.middleware("http")
-def the_same_headers_everywhere(event: Request, get_response: Callable[..., Response]) -> Response:
-    """Echo the request's id, and let no browser guess at a type."""
+def name_the_request(event: Request, get_response: Callable[..., Response]) -> Response:
+    """Log and echo the request's id, and let no browser guess at a type."""
+    request_id = answers.request_id(event.headers, event.context)
+    telemetry.REQUEST.set(request_id)
     response = get_response(event)
-    response.headers |= answers.everywhere(event.headers, event.context)
+    response.headers |= {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
     return response
 
 

@@ -5,6 +5,7 @@ A metric's line is its log line too: names and values that are not metrics go al
 
 import hashlib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,8 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 from chalicelib.config import settings
 
 _NAMESPACE = "seckill"
+# The id of the HTTP request that is being answered; none elsewhere.
+REQUEST: ContextVar[str | None] = ContextVar("request", default=None)
 
 
 @cache
@@ -59,7 +62,8 @@ def measure_all(
         emf.add_metric(name=metric, unit=unit, value=value)
     for name, text in (by or {}).items():
         emf.add_dimension(name=name, value=text)
-    for name, fact in facts.items():
+    request = REQUEST.get()
+    for name, fact in (facts if request is None else {**facts, "request": request}).items():
         emf.add_metadata(key=name, value=fact)
     emf.flush_metrics()
 

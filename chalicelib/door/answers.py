@@ -128,11 +128,10 @@ def html(text: str, headers: Mapping[str, str]) -> Answer:
     return Answer(200, text, {"Content-Type": "text/html; charset=utf-8", **ONE_HOUR, **headers})
 
 
-def everywhere(headers: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:
-    """The headers of every answer: the client's request id if it sent one, else the gateway's."""
+def request_id(headers: Mapping[str, str], context: Mapping[str, Any]) -> str:
+    """The client's own id of its request if it sent one, else the gateway's."""
     sent = headers.get("x-request-id", "")
-    request_id = sent if ID.fullmatch(sent) else str(context.get("requestId") or uuid.uuid4())
-    return {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
+    return sent if ID.fullmatch(sent) else str(context.get("requestId") or uuid.uuid4())
 
 
 def page(

@@ -15,7 +15,7 @@ from chalice.local import LocalGateway
 import app as entry_points
 from chalicelib.door.operations import OPERATIONS
 from localstack import http_server
-from tests.unit.conftest import Http
+from tests.unit.conftest import Http, metrics
 from tests.unit.test_identity import IN_PATHS
 
 Ask = Callable[..., Http]
@@ -108,3 +108,18 @@ class _Empty:
 
     def read(self, _: int) -> bytes:
         return b""
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_grabs_line_in_the_log_has_the_request_and_no_customer_by_name(
+    http: Ask, offer: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer |= {"publishTime": 0}
+    sale = http("POST", "/admin/promotions", offer).body["promotionId"]
+    wish = {"promotionId": sale, "customerId": "alice@example.com"}
+    assert http("POST", "/command/coupons", wish, x_request_id="mine-7").status == 201
+    told = capsys.readouterr().out
+    [line] = metrics(told, "grabs")
+    assert (line["request"], line["promotion"], line["outcome"]) == ("mine-7", sale, "GRANTED")
+    assert (line["version"], len(line["customer"])) == (2, 12)
+    assert "alice@example.com" not in told
