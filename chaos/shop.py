@@ -85,6 +85,8 @@ class Shop:
 
     def _open(self, kind: Kind, begin: float) -> None:
         closes = min(begin + self._rng.uniform(*OPEN_S), self._until + ENDS_AFTER_S)
+        if begin + kind.opens_s >= closes:  # the operator was kept waiting: there is no time left
+            return
         opens_at, closes_at = int((begin + kind.opens_s) * 1000), int(closes * 1000)
         offer: dict[str, Any] = {
             "numberOfCoupons": kind.stock,
