@@ -24,7 +24,12 @@ def fuzz(url: str, cases: int, seed: int, seconds: float | None = None) -> int:
 
     Returns 0 when every answer was as described; what was not is printed.
     """
-    command = [Path(sys.executable).parent / "schemathesis", "--config-file", CONFIG, "run"]
+    command: list[str | Path] = [
+        Path(sys.executable).parent / "schemathesis",
+        "--config-file",
+        CONFIG,
+        "run",
+    ]
     limits = ["--max-examples", str(cases), "--seed", str(seed)]
     if seconds is not None:
         limits += ["--max-time", str(round(seconds))]
