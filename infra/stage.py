@@ -22,6 +22,8 @@ IN_THE_CLOUD = {
     "UserPoolArn": "USER_POOL_ARN",
 }
 _NETWORK = ("SubnetIds", "SecurityGroupId")
+# For what the deployment itself does: users to try it with, and what goes before the API.
+_FOR_US = ("UserPoolId", "UserPoolClientId", "WebAclArn")
 
 
 def with_outputs(
@@ -34,7 +36,11 @@ def with_outputs(
     """
     changed = json.loads(json.dumps(config))
     wanted = {**NEEDED, **IN_THE_CLOUD} if cloud else NEEDED
-    missing = [name for name in (*wanted, *(_NETWORK if cloud else ())) if not outputs.get(name)]
+    missing = [
+        name
+        for name in (*wanted, *((*_NETWORK, *_FOR_US) if cloud else ()))
+        if not outputs.get(name)
+    ]
     if missing:
         message = f"the stack of {stage} has no output {', '.join(missing)}: is infra/template.yaml the one that was applied?"  # noqa: E501
         raise DeployFault(message)
@@ -64,6 +70,12 @@ def without_outputs(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
         function.pop("subnet_ids", None)
         function.pop("security_group_ids", None)
     return dict(changed)
+
+
+def gateway_stage(config: Mapping[str, Any], stage: str) -> str:
+    """What Chalice calls the stage's one stage at API Gateway."""
+    everywhere = config.get("api_gateway_stage", "api")
+    return str(_stage(config, stage).get("api_gateway_stage", everywhere))
 
 
 def home(config: Mapping[str, Any], stage: str) -> tuple[str, str] | None:
