@@ -3,7 +3,8 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from infra.account import LOCAL, account
 from infra.faults import DeployFault, told_in_one_line
 from infra.http import Sale, expect, within
 from infra.package import ROOT
+
+Steps = Generator[str, None, None]
 
 _ALL_WELL = {"store": "ok", "broker": "ok", "tables": "ok"}
 
@@ -24,7 +27,7 @@ class Customer:
     sale: Sale
 
 
-def smoke(sale: Sale, patience_s: float = 60.0, customer: Customer | None = None) -> Iterator[str]:
+def smoke(sale: Sale, patience_s: float = 60.0, customer: Customer | None = None) -> Steps:
     """Try a promotion of one coupon; yields a line for each step that went well.
 
     sale: as an operator asks it. customer: who grabs, where tokens are asked for; else anybody
@@ -56,7 +59,7 @@ def smoke(sale: Sale, patience_s: float = 60.0, customer: Customer | None = None
     yield "cancel: nothing is left on sale"
 
 
-def _doors(sale: Sale, customer: Customer) -> Iterator[str]:
+def _doors(sale: Sale, customer: Customer) -> Steps:
     status, _ = replace(sale, headers={}).ask("/admin/promotions")
     expect("an operator's list without a token", status, 401)
     status, _ = customer.sale.ask("/admin/promotions")
@@ -64,9 +67,7 @@ def _doors(sale: Sale, customer: Customer) -> Iterator[str]:
     yield "doors: closed without a token, and operators' to customers"
 
 
-def _try(
-    sale: Sale, promotion_id: str, patience_s: float, customer: Customer | None
-) -> Iterator[str]:
+def _try(sale: Sale, promotion_id: str, patience_s: float, customer: Customer | None) -> Steps:
     who = customer or Customer(f"smoke-{promotion_id}", sale)
     grab = {"promotionId": promotion_id, "customerId": who.id}
     status, coupon = who.sale.ask("/command/coupons", grab)
@@ -82,11 +83,12 @@ def _try(
     yield f"read: the tables have it after {time.monotonic() - began:.1f} s"
 
 
-def run(steps: Iterator[str], say: Callable[[str], None]) -> bool:
-    """Say each step; True if all went well."""
+def run(steps: Steps, say: Callable[[str], None]) -> bool:
+    """Say each step; True if all went well. Cleans up also when it is interrupted."""
     try:
-        for line in steps:
-            say(f"  ok      {line}")
+        with closing(steps):
+            for line in steps:
+                say(f"  ok      {line}")
     except DeployFault as fault:
         say(f"  FAILED  {fault}")
         return False
@@ -95,7 +97,7 @@ def run(steps: Iterator[str], say: Callable[[str], None]) -> bool:
 
 def as_users(
     sale: Sale, cognito: Any, outputs: Mapping[str, str], patience_s: float = 60.0
-) -> Iterator[str]:
+) -> Steps:
     """The same steps with the tokens of two users, who are made for it and deleted afterwards.
 
     Raises:

@@ -176,14 +176,15 @@ def test_users_are_gone_also_when_a_step_fails(
 
 
 def test_users_are_gone_also_when_it_is_interrupted(cognito: Any, outputs: dict[str, str]) -> None:
-    def interrupted() -> Iterator[str]:
-        for line in smoke.as_users(Sale("http://127.0.0.1:9"), cognito, outputs):
-            assert len(left(cognito, outputs)) == 2, line
-            raise KeyboardInterrupt
+    there: list[int] = []
+
+    def interrupt(_: str) -> None:
+        there.append(len(left(cognito, outputs)))
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        smoke.run(interrupted(), str)
-    assert left(cognito, outputs) == []
+        smoke.run(smoke.as_users(Sale("http://127.0.0.1:9"), cognito, outputs), interrupt)
+    assert (there, left(cognito, outputs)) == ([2], [])
 
 
 def test_what_signs_in_is_never_shown_and_says_who_they_are(
