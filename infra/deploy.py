@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 
+# For a Chalice that only deletes: it imports the app all the same, and the pool may be gone.
+NO_POOL = {"USER_POOL_ARN": "none"}
+
+
 def say(line: str) -> None:
     """A line of progress."""
     print(line, flush=True)

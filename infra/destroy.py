@@ -6,7 +6,7 @@ import sys
 
 from infra import adopt, edge, stack, stage
 from infra.account import LOCAL, account, client_of
-from infra.deploy import api_of, run_chalice, say, stack_names, stage_arn
+from infra.deploy import NO_POOL, api_of, run_chalice, say, stack_names, stage_arn
 from infra.faults import DeployFault, told_in_one_line
 from infra.package import ROOT
 
@@ -30,8 +30,7 @@ def destroy(name: str, confirmed: str) -> None:
     if api is not None and name != LOCAL:
         edge.unguard(session.client("wafv2"), stage_arn(session, api))
     if adopt.noted(ROOT, name):
-        # The app is imported only for its names, and needs no pool: an old one may be gone.
-        run_chalice("delete", name, {"USER_POOL_ARN": "none"})
+        run_chalice("delete", name, NO_POOL)
     for full in reversed(stack_names(name)):
         stack.remove(session.client("cloudformation"), full, say)
     stage.write(stage.without_outputs(stage.read(), name))

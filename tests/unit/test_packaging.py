@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra import stage
+from infra import deploy, stage
 from infra.faults import DeployFault
 from infra.package import copy_project, package
 from tests.unit.test_stage import OUTPUTS
@@ -61,3 +61,14 @@ def test_with_its_user_pool_all_but_what_is_for_everyone_asks_for_a_token(
     }
     assert not [name for name in open_to_all if "/admin/" in name or "/command/" in name]
     assert "get /health" in open_to_all
+
+
+def test_what_was_left_half_made_can_be_deleted_without_a_user_pool(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chalice imports the app also to delete it, and the first stack may never have come up."""
+    stage.write(stage.without_outputs(stage.read(), "dev"), project / ".chalice" / "config.json")
+    monkeypatch.setattr(deploy, "ROOT", project)
+    with pytest.raises(DeployFault, match="chalice delete failed"):
+        deploy.run_chalice("delete", "dev")
+    deploy.run_chalice("delete", "dev", deploy.NO_POOL)
