@@ -167,6 +167,8 @@ def test_deploying_does_both_and_says_so(
     crowd, paying = CHOICES["dev"].crowd, CHOICES["dev"].paying
     assert settings(api)["*/*"] == (crowd.per_second, crowd.at_once)
     assert settings(api)[PAY] == (paying.per_second, paying.at_once)
+    found = client("apigateway").get_stage(restApiId=api.id, stageName="api")
+    assert found["webAclArn"] == acl
     assert re.search(r"limits: 200 .*, 50 to pay\nthe web ACL is", capsys.readouterr().out)
     with pytest.raises(DeployFault, match="dev has no API"):
         deploy.protect(boto3.Session(), None, "dev", {"WebAclArn": acl})

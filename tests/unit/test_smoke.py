@@ -182,9 +182,10 @@ def test_users_are_gone_also_when_it_is_interrupted(cognito: Any, outputs: dict[
         there.append(len(left(cognito, outputs)))
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as told:
         smoke.run(smoke.as_users(Sale("http://127.0.0.1:9"), cognito, outputs), interrupt)
     assert (there, left(cognito, outputs)) == ([2], [])
+    assert told.tb, "what keeps the steps from being forgotten, and so closed, by themselves"
 
 
 def test_what_signs_in_is_never_shown_and_says_who_they_are(
