@@ -87,14 +87,15 @@ def home(config: Mapping[str, Any], stage: str) -> tuple[str, str] | None:
     return region, account
 
 
-def read(path: Path = CONFIG) -> dict[str, Any]:
+def read(path: Path | None = None) -> dict[str, Any]:
     """The configuration."""
-    config: dict[str, Any] = json.loads(path.read_text())
+    config: dict[str, Any] = json.loads((path or CONFIG).read_text())
     return config
 
 
-def write(config: Mapping[str, Any], path: Path = CONFIG) -> None:
+def write(config: Mapping[str, Any], path: Path | None = None) -> None:
     """Replace the configuration in one step: an interruption leaves the old or the new one."""
+    path = path or CONFIG
     new = path.with_suffix(".new")
     new.write_text(json.dumps(config, indent=2) + "\n")
     new.replace(path)

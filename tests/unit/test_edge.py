@@ -1,7 +1,9 @@
 """What stands before the API: limits by method, and the web ACL."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -10,7 +12,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 import app as entry_points
-from infra import adopt, choices, deploy, edge, policies, stack, stage
+from infra import adopt, choices, deploy, destroy, edge, policies, stack, stage
 from infra.choices import CHOICES, Choices, Limit
 from infra.faults import DeployFault
 from tests.unit.template import load, present
@@ -174,7 +176,7 @@ def test_deploying_does_both_and_says_so(
         deploy.protect(boto3.Session(), None, "dev", {"WebAclArn": acl})
 
 
-def test_an_api_is_found_by_chalices_note(tmp_path: Any) -> None:
+def test_an_api_is_found_by_chalices_note(tmp_path: Path) -> None:
     assert adopt.rest_api(tmp_path, "dev") is None
     path = adopt.record_path(tmp_path, "dev")
     path.parent.mkdir(parents=True)
@@ -234,6 +236,47 @@ def test_the_local_stage_has_nothing_that_watches(applied: Recorder) -> None:
 
 
 @pytest.mark.parametrize("path", [stack.TEMPLATE, stack.WATCH])
-def test_a_templates_parameters_are_read_without_a_parser(path: Any) -> None:
+def test_a_templates_parameters_are_read_without_a_parser(path: Path) -> None:
     assert stack.parameters_of(path.read_text()) == set(load(path)["Parameters"])
     assert stack.parameters_of("{}") == set()
+
+
+def test_destroying_takes_the_web_acl_away_then_the_api_then_both_stacks(
+    api: edge.Api, acl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloudformation, wafv2 = boto3.client("cloudformation"), client("wafv2")
+    arn = deploy.stage_arn(boto3.Session(), api)
+    edge.guard(wafv2, arn, acl, 0)
+    for name in deploy.stack_names("dev"):
+        topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": name}}
+        stack.apply(
+            cloudformation,
+            stack.Stack(name, json.dumps({"Resources": {"Topic": topic}})),
+            lambda _: None,
+        )
+    note = adopt.record_path(tmp_path, "dev")
+    note.parent.mkdir(parents=True)
+    rest_api = {"name": "rest_api", "resource_type": "rest_api", "rest_api_id": api.id}
+    note.write_text(json.dumps({"resources": [rest_api]}))
+    config = tmp_path / ".chalice" / "config.json"
+    stage.write(stage.without_outputs(stage.read(), "dev"), config)
+    monkeypatch.setattr(stage, "CONFIG", config)
+    monkeypatch.setattr(destroy, "ROOT", tmp_path)
+    monkeypatch.setattr(deploy, "ROOT", tmp_path)
+    done: list[Any] = []
+
+    def chalice(command: str, name: str, environ: Mapping[str, str]) -> None:
+        guarded = wafv2.get_web_acl_for_resource(ResourceArn=arn).get("WebACL")
+        done.extend([command, name, guarded, *(s for s in stacks())])
+        assert environ["USER_POOL_ARN"]
+        note.unlink()
+
+    def stacks() -> list[str]:
+        return sorted(s["StackName"] for s in cloudformation.describe_stacks()["Stacks"])
+
+    monkeypatch.setattr(destroy, "run_chalice", chalice)
+    destroy.destroy("dev", "")
+    assert done == ["delete", "dev", None, "seckill-dev", "seckill-dev-watch"]
+    assert stacks() == []
+    destroy.destroy("dev", "")  # again: there is nothing for Chalice to delete
+    assert len(done) == 5
