@@ -57,7 +57,7 @@ check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabiliti
 	@$(PYTHON) -m ruff check .
 	@.venv/bin/bandit --quiet --recursive app.py chalicelib
 	@$(PYTHON) -m mypy
-	@.venv/bin/cfn-lint infra/template.yaml
+	@.venv/bin/cfn-lint infra/template.yaml infra/watch.yaml
 	@$(PYTHON) -m infra.scan
 	@$(PYTHON) -m infra.audit
 	@$(PYTHON) -m infra.package_size
@@ -74,10 +74,10 @@ chaos: $(READY) ## Faults of every kind under load, and a checker. SEED= MINUTES
 e2e: $(READY) ## Deploy what ships to an AWS emulator, sell through it, redeploy while it sells.
 	@$(PYTHON) -m e2e
 
-deploy: $(READY) ## The stack, its outputs, chalice deploy, a smoke test. STAGE= TOKEN= ALLOW_LOSS=yes
+deploy: $(READY) ## The stacks, their outputs, chalice deploy, limits, a smoke test. STAGE= ALLOW_LOSS=yes
 	@$(PYTHON) -m infra.deploy $(STAGE)
 
-smoke: $(READY) ## Does a deployed sale work? STAGE= or URL=; TOKEN=
+smoke: $(READY) ## Does a deployed sale work? STAGE=, or URL= of an open one
 	@$(PYTHON) -m infra.smoke $(or $(URL),--stage $(STAGE))
 
 logs: $(READY) ## Follow what the functions say. STAGE= FILTER=

@@ -134,6 +134,9 @@ def _auth(environ: Mapping[str, str]) -> Literal["open", "jwt", "cognito"]:
     if auth == "jwt" and len(environ.get("JWT_KEY", "")) < _SHORTEST_KEY:
         message = f"JWT_KEY must have at least {_SHORTEST_KEY} characters where AUTH is jwt"
         raise InvalidSetting(message)
+    if auth == "cognito" and not environ.get("USER_POOL_ARN"):
+        message = f"USER_POOL_ARN is missing: stage {environ.get('STAGE', LOCAL)!r} asks for tokens of a user pool, which `make deploy` makes"  # noqa: E501
+        raise InvalidSetting(message)
     return cast('Literal["open", "jwt", "cognito"]', auth)
 
 

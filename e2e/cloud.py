@@ -102,7 +102,10 @@ def provision(cloud: Cloud, project: Path, say: Say) -> dict[str, str]:
     outputs = stack.apply(cloud.client("cloudformation"), template, say, poll_s=0.5)
     outputs |= {"RedisUrl": cloud.redis_url, "RedisCluster": "false"}
     path = project / ".chalice" / "config.json"
-    stage.write(stage.with_outputs(stage.read(path), STAGE, outputs, cloud=False), path)
+    config = stage.with_outputs(stage.read(path), STAGE, outputs, cloud=False)
+    # The emulator's own setting AUTH (IAM) would reach its workers, where it means another thing.
+    config["stages"][STAGE]["environment_variables"]["AUTH"] = "open"
+    stage.write(config, path)
     return outputs
 
 

@@ -32,13 +32,28 @@ def api_url(project: Path, stage: str) -> str:
     Raises:
         DeployFault: it was not deployed from here.
     """
-    path = record_path(project, stage)
-    resources = json.loads(path.read_text())["resources"] if path.exists() else []
-    for resource in resources:
+    api = rest_api(project, stage)
+    if api is None:
+        message = f"{stage} has no API yet: deploy it first"
+        raise DeployFault(message)
+    return api["rest_api_url"].rstrip("/")
+
+
+def rest_api(project: Path, stage: str) -> dict[str, str] | None:
+    """What Chalice has noted of a stage's API: rest_api_id and rest_api_url; None without one."""
+    for resource in noted(project, stage):
         if resource["resource_type"] == "rest_api":
-            return str(resource["rest_api_url"]).rstrip("/")
-    message = f"{stage} has no API yet: deploy it first"
-    raise DeployFault(message)
+            return resource
+    return None
+
+
+def noted(project: Path, stage: str) -> list[dict[str, str]]:
+    """All that Chalice has noted of a stage."""
+    path = record_path(project, stage)
+    resources: list[dict[str, str]] = (
+        json.loads(path.read_text())["resources"] if path.exists() else []
+    )
+    return resources
 
 
 def adopt(client: Client, project: Path, stage: str) -> list[str]:

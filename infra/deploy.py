@@ -1,55 +1,36 @@
 """Deploy a stage, from nothing or again: `python -m infra.deploy dev`.
 
-The template, its outputs into the stage, `chalice deploy`, a smoke test. Each step may be
-interrupted at any point; running it again goes on.
+The templates, their outputs into the stage, `chalice deploy`, limits and the web ACL before the
+API, a smoke test. Each step may be interrupted at any point; running it again goes on.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import NoRegionError
 
-from infra import adopt, smoke, stack, stage
+from infra import adopt, edge, smoke, stack, stage
+from infra.account import LOCAL, account, client_of
+from infra.choices import choices_of
 from infra.faults import DeployFault, told_in_one_line
-from infra.http import Sale
 from infra.package import CHALICE, ROOT
 from infra.policies import log_group
 
-# The stage for LocalStack: the store is one that runs already, REDIS_URL.
-LOCAL = "local"
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+
+# For a Chalice that only deletes: it imports the app all the same, and the pool may be gone.
+NO_POOL = {"USER_POOL_ARN": "none"}
 
 
 def say(line: str) -> None:
     """A line of progress."""
     print(line, flush=True)
-
-
-def account(config: dict[str, Any], name: str) -> boto3.Session:
-    """A session in the account and region where the stage is, or may be made.
-
-    Raises:
-        DeployFault: there is no such stage, it is elsewhere, or the credentials are not good.
-    """
-    home = stage.home(config, name)
-    session = boto3.Session()
-    with told_in_one_line():
-        if session.region_name is None:
-            raise NoRegionError
-        here = (session.region_name, session.client("sts").get_caller_identity()["Account"])
-    if home is not None and home != here:
-        message = f"{name} is in {home[0]} of account {home[1]}, and you are in {here[0]} of {here[1]}: nothing was changed"  # noqa: E501
-        raise DeployFault(message)
-    return session
-
-
-def client_of(session: boto3.Session) -> adopt.Client:
-    """What makes the session's client of a service, by the service's name."""
-    make: Any = session.client
-    return cast("adopt.Client", make)
 
 
 def deploy(name: str, *, allow_loss: bool = False) -> str:
@@ -61,9 +42,7 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
     config = stage.read()
     session = account(config, name)
     cloud = name != LOCAL
-    parameters = {"Stage": name, "Cloud": "true"} if cloud else {"Stage": name}
-    wanted = stack.Stack(f"seckill-{name}", stack.TEMPLATE.read_text(), parameters, allow_loss)
-    outputs = stack.apply(session.client("cloudformation"), wanted, say)
+    outputs = apply_templates(session.client("cloudformation"), name, allow_loss=allow_loss)
     if not cloud and os.environ.get("REDIS_URL"):
         outputs["RedisUrl"] = os.environ["REDIS_URL"]
     stage.write(stage.with_outputs(config, name, outputs, cloud=cloud))
@@ -74,7 +53,78 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
         say(f"found in the account, and gone on with: {', '.join(adopted)}")
     keep_logs(session.client("logs"), config, name)
     run_chalice("deploy", name)
+    if cloud:
+        protect(session, api_of(config, name), name, outputs)
     return adopt.api_url(ROOT, name)
+
+
+def apply_templates(
+    cloudformation: "CloudFormationClient", name: str, *, allow_loss: bool
+) -> dict[str, str]:
+    """Bring the stage's stacks up to date: what it stands on, and in the cloud what watches it.
+
+    Returns the outputs of the first.
+
+    Raises:
+        DeployFault: nobody has chosen for this stage, a choice is no parameter of either template,
+            or a stack can't be as wanted.
+    """
+    if name == LOCAL:
+        text = stack.TEMPLATE.read_text()
+        local = stack.Stack(f"seckill-{name}", text, {"Stage": name}, allow_loss)
+        return stack.apply(cloudformation, local, say)
+    chosen = {"Stage": name, "Cloud": "true", **choices_of(name).parameters}
+    texts = [path.read_text() for path in (stack.TEMPLATE, stack.WATCH)]
+    known = [stack.parameters_of(text) for text in texts]
+    if unknown := set(chosen) - known[0] - known[1]:
+        message = f"infra/choices.py chooses {', '.join(sorted(unknown))} for {name}, which no template knows"  # noqa: E501
+        raise DeployFault(message)
+    found = [
+        stack.apply(
+            cloudformation,
+            stack.Stack(full, text, {n: v for n, v in chosen.items() if n in names}, allow_loss),
+            say,
+        )
+        for full, text, names in zip(stack_names(name), texts, known, strict=True)
+    ]
+    return found[0]
+
+
+def stack_names(name: str) -> tuple[str, str]:
+    """The stage's stacks: what it stands on, and what watches it."""
+    return f"seckill-{name}", f"seckill-{name}-watch"
+
+
+def api_of(config: Mapping[str, Any], name: str) -> edge.Api | None:
+    """The stage's API, by Chalice's note; None if there is none."""
+    noted = adopt.rest_api(ROOT, name)
+    if noted is None:
+        return None
+    return edge.Api(noted["rest_api_id"], stage.gateway_stage(config, name))
+
+
+def protect(
+    session: boto3.Session, api: edge.Api | None, name: str, outputs: Mapping[str, str]
+) -> None:
+    """Set the API's limits, and put the web ACL before it.
+
+    Raises:
+        DeployFault: there is no API, or AWS refuses.
+    """
+    if api is None:
+        message = f"{name} has no API: chalice deploy made none"
+        raise DeployFault(message)
+    chosen = choices_of(name)
+    edge.limit(session.client("apigateway"), api, chosen)
+    say(f"limits: {chosen.crowd.per_second} requests a second, {chosen.paying.per_second} to pay")
+    edge.guard(session.client("wafv2"), stage_arn(session, api), outputs["WebAclArn"])
+    say("the web ACL is before the API")
+
+
+def stage_arn(session: boto3.Session, api: edge.Api) -> str:
+    """The ARN of the API's stage in the session's region."""
+    region = session.client("apigateway").meta.region_name
+    return api.arn(region, session.get_partition_for_region(region))
 
 
 def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
@@ -92,14 +142,19 @@ def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
         logs.put_retention_policy(logGroupName=group, retentionInDays=days)
 
 
-def run_chalice(command: str, name: str) -> None:
+def run_chalice(command: str, name: str, environ: Mapping[str, str] | None = None) -> None:
     """Run a command of Chalice's; its output is shown as it comes.
+
+    environ: settings for where the stage has none.
 
     Raises:
         DeployFault: it failed.
     """
     done = subprocess.run(  # noqa: S603 - our own command
-        [str(CHALICE), command, "--stage", name], cwd=ROOT, check=False
+        [str(CHALICE), command, "--stage", name],
+        cwd=ROOT,
+        env={**os.environ, **(environ or {})},
+        check=False,
     )
     if done.returncode:
         message = f"chalice {command} failed, see above; what runs goes on, and running this again is safe"  # noqa: E501
@@ -113,11 +168,11 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         where = deploy(arguments.stage, allow_loss=os.environ.get("ALLOW_LOSS") == "yes")
+        say(f"deployed: {where}")
+        return 0 if smoke.try_stage(arguments.stage, where, say) else 1
     except DeployFault as fault:
         print(f"seckill: {fault}", file=sys.stderr)
         return 1
-    say(f"deployed: {where}")
-    return 0 if smoke.run(Sale.at(where), say) else 1
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ import argparse
 import os
 import sys
 
-from infra import adopt, stack, stage
-from infra.deploy import account, client_of, run_chalice, say
+from infra import adopt, edge, stack, stage
+from infra.account import LOCAL, account, client_of
+from infra.deploy import NO_POOL, api_of, run_chalice, say, stack_names, stage_arn
 from infra.faults import DeployFault, told_in_one_line
 from infra.package import ROOT
 
@@ -13,7 +14,7 @@ _ASKS_FIRST = ("prod",)
 
 
 def destroy(name: str, confirmed: str) -> None:
-    """Delete the stage's functions, API and stack, in whatever state they are.
+    """Delete the stage's functions, API and stacks, in whatever state they are.
 
     Raises:
         DeployFault: it was not confirmed, or something could not be deleted; again is safe.
@@ -25,8 +26,13 @@ def destroy(name: str, confirmed: str) -> None:
     session = account(config, name)
     with told_in_one_line():
         adopt.adopt(client_of(session), ROOT, name)
-    run_chalice("delete", name)
-    stack.remove(session.client("cloudformation"), f"seckill-{name}", say)
+    api = api_of(config, name)
+    if api is not None and name != LOCAL:
+        edge.unguard(session.client("wafv2"), stage_arn(session, api))
+    if adopt.noted(ROOT, name):
+        run_chalice("delete", name, NO_POOL)
+    for full in reversed(stack_names(name)):
+        stack.remove(session.client("cloudformation"), full, say)
     stage.write(stage.without_outputs(stage.read(), name))
     say(f"{name} is gone")
 

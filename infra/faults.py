@@ -25,7 +25,7 @@ _UNKNOWN = (
     "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
 )  # fmt: skip
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 class DeployFault(Exception):
@@ -62,7 +62,7 @@ def _of(error: ClientError) -> str:
         return f"the AWS credentials have expired: {_LOG_IN}"
     if code in _UNKNOWN:
         return f"AWS does not know these credentials: {_LOG_IN}"
-    if code in _DENIED:
+    if code in DENIED:
         return f"these credentials may not do {error.operation_name}: {_line(error)}"
     return _line(error)
 

@@ -1,12 +1,11 @@
 """Ask a deployed sale over HTTP, as a shop's backend would."""
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from infra.faults import DeployFault
@@ -21,11 +20,9 @@ class Sale:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def at(cls, url: str) -> "Sale":
-        """The sale at `url`; where an authorizer asks for a token, TOKEN has it, never printed."""
-        token = os.environ.get("TOKEN")
-        return cls(url.rstrip("/"), {"Authorization": f"Bearer {token}"} if token else {})
+    def signed_in(self, token: str) -> "Sale":
+        """The same sale, with a token, which is not shown."""
+        return replace(self, headers={**self.headers, "Authorization": f"Bearer {token}"})
 
     def ask(self, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
         """(status, JSON) of one request; status 0 where nobody answers."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra import stage
-from infra.deploy import account
+from infra.account import account
 from infra.faults import DeployFault, told_in_one_line
 from infra.policies import GRANTS, log_group
 

@@ -42,7 +42,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="seckill-package-"))
     try:
         copy_project(folder / "project")
-        package(folder / "project", "prod", folder / "out")
+        # Only the local stage can be packaged before it was deployed: it asks for no user pool.
+        package(folder / "project", "local", folder / "out")
         code, line = verdict(folder / "out" / "deployment.zip")
     except DeployFault as fault:
         code, line = 1, f"NOT weighed: {fault}"

@@ -1,6 +1,6 @@
-"""The template's security scan: checkov, without a network. Run as `python -m infra.scan`.
+"""The templates' security scan: checkov, without a network. Run as `python -m infra.scan`.
 
-checkov leaves out resources whose condition is false, so it is given the template as the cloud has
+checkov leaves out resources whose condition is false, so it is given each template as the cloud has
 it, once for each kind of store. Lines stay where they are in the template.
 """
 
@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-TEMPLATE = ROOT / "infra" / "template.yaml"
 CHECKOV = ROOT / ".venv" / "checkov" / "bin" / "checkov"
-SCANNED = (
-    {"Cloud": '"true"', "StoreKind": "node"},
-    {"Cloud": '"true"', "StoreKind": "serverless"},
-)
+# By template and kind of store: the parameters' defaults, as YAML.
+SCANNED = {
+    (template, kind): {**cloud, "StoreKind": kind}
+    for template, cloud in (
+        ("template", {"Cloud": '"true"'}),
+        ("watch", {"AlarmEmail": "ops@example.com"}),
+    )
+    for kind in ("node", "serverless")
+}
 
 
 def variant(template: str, defaults: Mapping[str, str]) -> str:
@@ -54,16 +58,18 @@ def verdict(report: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def main() -> int:
-    """Scan the template; 1 when something is found.
+    """Scan the templates; 1 when something is found.
 
     Raises:
         json.JSONDecodeError: checkov did not get as far as a report.
     """
     folder = ROOT / "build" / "scan"
     folder.mkdir(parents=True, exist_ok=True)
-    for defaults in SCANNED:
-        text = variant(TEMPLATE.read_text(), defaults)
-        (folder / f"{defaults['StoreKind']}.yaml").write_text(text)
+    for old in folder.glob("*.yaml"):
+        old.unlink()
+    for (name, kind), defaults in SCANNED.items():
+        text = variant((ROOT / "infra" / f"{name}.yaml").read_text(), defaults)
+        (folder / f"{name}-{kind}.yaml").write_text(text)
     done = subprocess.run(  # noqa: S603 - our own command
         [CHECKOV, "--config-file", ROOT / "infra" / "checkov.yaml", "-o", "json", "-d", folder],
         stdout=subprocess.PIPE,

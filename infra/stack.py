@@ -1,5 +1,6 @@
 """A CloudFormation stack, created or brought up to date; every state it may be in has an answer."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
+WATCH = Path(__file__).parent / "watch.yaml"
 
 _LONGEST_S = 45 * 60.0  # a store with a replica takes AWS about a quarter of an hour
 # Replacing or removing one of these loses what is in it.
@@ -68,6 +70,12 @@ def apply(
             )
             raise DeployFault(message)
         return outputs(cloudformation, stack.name)
+
+
+def parameters_of(template: str) -> set[str]:
+    """The names of a template's parameters; the template is one of ours, in YAML."""
+    section = re.search(r"(?m)^Parameters:\n((?:(?: .*)?\n)+)", template)
+    return set(re.findall(r"(?m)^  (\w+):$", section[1])) if section else set()
 
 
 def outputs(cloudformation: "CloudFormationClient", name: str) -> dict[str, str]:

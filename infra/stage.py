@@ -22,6 +22,8 @@ IN_THE_CLOUD = {
     "UserPoolArn": "USER_POOL_ARN",
 }
 _NETWORK = ("SubnetIds", "SecurityGroupId")
+# For what the deployment itself does: users to try it with, and what goes before the API.
+_FOR_US = ("UserPoolId", "UserPoolClientId", "WebAclArn")
 
 
 def with_outputs(
@@ -34,7 +36,11 @@ def with_outputs(
     """
     changed = json.loads(json.dumps(config))
     wanted = {**NEEDED, **IN_THE_CLOUD} if cloud else NEEDED
-    missing = [name for name in (*wanted, *(_NETWORK if cloud else ())) if not outputs.get(name)]
+    missing = [
+        name
+        for name in (*wanted, *((*_NETWORK, *_FOR_US) if cloud else ()))
+        if not outputs.get(name)
+    ]
     if missing:
         message = f"the stack of {stage} has no output {', '.join(missing)}: is infra/template.yaml the one that was applied?"  # noqa: E501
         raise DeployFault(message)
@@ -66,6 +72,12 @@ def without_outputs(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
     return dict(changed)
 
 
+def gateway_stage(config: Mapping[str, Any], stage: str) -> str:
+    """What Chalice calls the stage's one stage at API Gateway."""
+    everywhere = config.get("api_gateway_stage", "api")
+    return str(_stage(config, stage).get("api_gateway_stage", everywhere))
+
+
 def home(config: Mapping[str, Any], stage: str) -> tuple[str, str] | None:
     """(region, account) where the stage was deployed last; None if it never was."""
     arn = _stage(config, stage).get("environment_variables", {}).get("TOPIC_ARN")
@@ -75,14 +87,15 @@ def home(config: Mapping[str, Any], stage: str) -> tuple[str, str] | None:
     return region, account
 
 
-def read(path: Path = CONFIG) -> dict[str, Any]:
+def read(path: Path | None = None) -> dict[str, Any]:
     """The configuration."""
-    config: dict[str, Any] = json.loads(path.read_text())
+    config: dict[str, Any] = json.loads((path or CONFIG).read_text())
     return config
 
 
-def write(config: Mapping[str, Any], path: Path = CONFIG) -> None:
+def write(config: Mapping[str, Any], path: Path | None = None) -> None:
     """Replace the configuration in one step: an interruption leaves the old or the new one."""
+    path = path or CONFIG
     new = path.with_suffix(".new")
     new.write_text(json.dumps(config, indent=2) + "\n")
     new.replace(path)

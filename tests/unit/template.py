@@ -1,6 +1,7 @@
-"""The template as tests read it, and what of it exists under given parameters."""
+"""A template as tests read it, and what of it exists under given parameters."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,9 +22,9 @@ def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _short_form)
 
 
-def load() -> dict[str, Any]:
-    """The whole template."""
-    loaded: dict[str, Any] = yaml.load(TEMPLATE.read_text(), _Loader)  # noqa: S506
+def load(path: Path = TEMPLATE) -> dict[str, Any]:
+    """A whole template."""
+    loaded: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506
     return loaded
 
 
@@ -32,9 +33,9 @@ def of_type(resources: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {name: r["Properties"] for name, r in resources.items() if r["Type"] == kind}
 
 
-def present(section: str, **parameters: str) -> dict[str, Any]:
+def present(section: str, path: Path = TEMPLATE, **parameters: str) -> dict[str, Any]:
     """What a section has under `parameters`; the others have their defaults."""
-    template = load()
+    template = load(path)
     values = {
         name: parameters.get(name, str(spec.get("Default", "")))
         for name, spec in template["Parameters"].items()

@@ -4,9 +4,11 @@ import pytest
 
 from chalicelib.config import InvalidSetting, read_settings
 
+DEV = {"STAGE": "dev", "USER_POOL_ARN": "arn:aws:cognito-idp:eu-west-1:1:userpool/eu-west-1_a"}
+
 
 def test_names_are_those_of_the_template() -> None:
-    assert read_settings({"STAGE": "dev"}).resource_name("coupons") == "seckill-dev-coupons"
+    assert read_settings(DEV).resource_name("coupons") == "seckill-dev-coupons"
 
 
 @pytest.mark.parametrize(

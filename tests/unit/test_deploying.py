@@ -1,24 +1,18 @@
 """Deploying, as a user meets it: one line for each fault, and steps that may be repeated."""
 
-import json
 import os
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from infra import deploy, destroy, logs, package_size, smoke, stage
+from infra import account, deploy, destroy, logs, package_size, stage
 from infra.faults import DeployFault
-from infra.http import Sale
 from localstack.cloud import ROOT
 from tests.unit.test_stage import OUTPUTS
 
@@ -59,14 +53,14 @@ def test_without_a_region_or_credentials_it_is_one_line_and_nothing_changes(
 @mock_aws
 def test_a_stage_that_is_elsewhere_is_not_touched() -> None:
     with pytest.raises(DeployFault, match=r"dev is in eu-west-1 of .* you are in us-east-1"):
-        deploy.account(DEPLOYED, "dev")
+        account.account(DEPLOYED, "dev")
 
 
 @mock_aws
 def test_a_stage_that_is_here_or_nowhere_may_be_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    assert deploy.account(DEPLOYED, "dev").region_name == "eu-west-1"
-    assert deploy.account(stage.read(), "prod").region_name == "eu-west-1"
+    assert account.account(DEPLOYED, "dev").region_name == "eu-west-1"
+    assert account.account(stage.read(), "prod").region_name == "eu-west-1"
 
 
 def test_prod_is_not_taken_down_by_accident() -> None:
@@ -122,60 +116,3 @@ def test_a_package_over_the_ceiling_fails_and_names_what_is_biggest(tmp_path: Pa
     assert code == 1
     assert line.startswith("TOO BIG: package: 2.0 MB of at most 1.9 MB")
     assert "botocore 2.0 MB" in line
-
-
-class Shop(BaseHTTPRequestHandler):
-    """A sale that answers as told."""
-
-    answers: dict[tuple[str, str], tuple[int, Any]]
-
-    def do_GET(self) -> None:
-        path = self.path.replace("p1", "{id}")
-        status, body = self.answers[self.command, path]
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    do_POST = do_DELETE = do_GET  # noqa: N815
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-WELL = {
-    ("GET", "/health"): (200, {"store": "ok", "broker": "ok", "tables": "ok"}),
-    ("GET", "/query/time"): (200, {"now": 1}),
-    ("POST", "/admin/promotions"): (201, {"promotionId": "p1"}),
-    ("DELETE", "/admin/promotions/{id}"): (200, {}),
-    ("POST", "/command/coupons"): (200, {"couponId": "p1-1"}),
-    ("GET", "/query/promotions/{id}/coupons"): (200, [{"couponId": "p1-1"}]),
-}
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as running:
-        Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-
-
-def test_a_smoke_test_names_the_step_that_failed_and_cleans_up(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Shop, "answers", WELL, raising=False)
-    said: list[str] = []
-    assert smoke.run(Sale(server), said.append) is False  # the first grab must be a 201
-    assert [line.split(":")[0].split()[-1] for line in said] == ["health", "create", "grab"]
-    assert "FAILED  grab: (200, {'couponId': 'p1-1'}), not 201" in said[-1]
-
-
-def test_a_token_goes_with_each_request_and_is_never_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("TOKEN", "hush")
-    sale = Sale.at("http://127.0.0.1:9/")
-    assert sale.headers == {"Authorization": "Bearer hush"}
-    assert "hush" not in repr(sale)
-    assert sale.ask("/health")[0] == 0

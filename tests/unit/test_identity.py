@@ -19,6 +19,7 @@ from tests.unit.conftest import Http
 
 Ask = Callable[..., Http]
 KEY = "a key of a test that is long enough for HMAC"
+POOL = "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_a"
 OTHER_KEY = "another key that is as long as that of the test"
 IN_PATHS = {"promotion_id": "p", "customer_id": "alice", "item_id": "i", "coupon_id": "p-1",
             "queue": "journal"}  # fmt: skip
@@ -165,6 +166,7 @@ def test_in_the_cloud_the_gateways_claims_count(
     aws: None, claims: dict[str, Any] | None, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTH", "cognito")
+    monkeypatch.setenv("USER_POOL_ARN", POOL)
     config.settings.cache_clear()
     answer = entry_points.app(lambda_event("GET", "/admin/promotions", claims), None)
     assert answer["statusCode"] == status
@@ -174,6 +176,7 @@ def test_a_header_that_only_looks_like_a_token_counts_for_nothing_in_the_cloud(
     aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTH", "cognito")
+    monkeypatch.setenv("USER_POOL_ARN", POOL)
     monkeypatch.setenv("JWT_KEY", KEY)
     config.settings.cache_clear()
     event = lambda_event("GET", "/admin/promotions", None)
@@ -186,6 +189,9 @@ def test_a_header_that_only_looks_like_a_token_counts_for_nothing_in_the_cloud(
     [
         ({"STAGE": "dev", "AUTH": "open"}, "local stage only"),
         ({"STAGE": "prod", "AUTH": "jwt", "JWT_KEY": KEY}, "local stage only"),
+        ({"STAGE": "dev"}, "USER_POOL_ARN is missing: stage 'dev'"),
+        ({"STAGE": "dev", "USER_POOL_ARN": ""}, "USER_POOL_ARN is missing"),
+        ({"STAGE": "local", "AUTH": "cognito"}, "USER_POOL_ARN is missing"),
         ({"STAGE": "local", "AUTH": "jwt"}, "JWT_KEY"),
         ({"STAGE": "local", "AUTH": "jwt", "JWT_KEY": "short"}, "JWT_KEY"),
         ({"STAGE": "local", "AUTH": "none"}, "AUTH"),
@@ -198,7 +204,7 @@ def test_a_stage_that_would_be_open_does_not_start(environ: dict[str, str], word
 
 def test_what_is_not_local_asks_for_tokens_unless_told_otherwise() -> None:
     assert read_settings({}).auth == "open"
-    assert read_settings({"STAGE": "dev"}).auth == "cognito"
+    assert read_settings({"STAGE": "dev", "USER_POOL_ARN": POOL}).auth == "cognito"
 
 
 def test_the_local_key_is_made_once_and_for_its_owner_only(tmp_path: Any) -> None:

@@ -21,6 +21,9 @@ OUTPUTS = {
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupId": "sg-1",
     "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_a",
+    "UserPoolId": "eu-west-1_a",
+    "UserPoolClientId": "client",
+    "WebAclArn": "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/seckill-dev/1",
 }
 
 

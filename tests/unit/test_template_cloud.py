@@ -12,7 +12,7 @@ from chalice.app import SQSEventConfig
 
 import app as entry_points
 from infra import scan
-from localstack.provision import TEMPLATE
+from infra.stack import TEMPLATE, WATCH
 from tests.unit.template import load, of_type, present
 
 CHALICELIB = Path(entry_points.__file__).parent / "chalicelib"
@@ -21,7 +21,11 @@ MOST_BYTES = 51_200
 
 
 def in_cloud(kind: str = "node") -> dict[str, Any]:
-    return present("Resources", Cloud="true", StoreKind=kind, AlarmEmail="ops@example.com")
+    return present("Resources", Cloud="true", StoreKind=kind) | watching(kind)
+
+
+def watching(kind: str = "node") -> dict[str, Any]:
+    return present("Resources", WATCH, StoreKind=kind, AlarmEmail="ops@example.com")
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:
@@ -36,7 +40,7 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def alarms() -> dict[str, Any]:
-    return of_type(load()["Resources"], "AWS::CloudWatch::Alarm")
+    return of_type(load(WATCH)["Resources"], "AWS::CloudWatch::Alarm")
 
 
 def watched() -> set[tuple[str, str, str, str]]:
@@ -50,7 +54,8 @@ def watched() -> set[tuple[str, str, str, str]]:
 
 
 def widgets() -> list[dict[str, Any]]:
-    text = load()["Resources"]["Dashboard"]["Properties"]["DashboardBody"].removeprefix("Sub ")
+    dashboard = load(WATCH)["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+    text = dashboard.removeprefix("Sub ")
     found: list[dict[str, Any]] = json.loads(text)["widgets"]
     return [widget["properties"] for widget in found]
 
@@ -107,10 +112,12 @@ def test_the_cloud_has_one_store_of_the_wanted_kind_and_its_alarms(kind: str, st
     assert len(about_store) == 2
 
 
-def test_what_exists_refers_only_to_what_exists() -> None:
-    names = set(load()["Resources"])
+@pytest.mark.parametrize("path", [TEMPLATE, WATCH])
+def test_what_exists_refers_only_to_what_exists(path: Path) -> None:
+    names = set(load(path)["Resources"])
     for kind in ("node", "serverless"):
-        resources = in_cloud(kind)
+        cloud = {"Cloud": "true", "AlarmEmail": "ops@example.com"}
+        resources = present("Resources", path, StoreKind=kind, **cloud)
         # What a condition chooses between is judged by cfn-lint.
         text = re.sub(r"\{'Fn::If': .*?\]\}", "", str(resources))
         used = set(re.findall(r"(?:Ref |GetAtt |\$\{)(\w+)", text)) & names
@@ -196,7 +203,7 @@ def test_alarms_are_about_functions_that_exist_and_all_that_run_by_themselves_ar
 
 def test_every_dead_letter_queue_has_its_alarm() -> None:
     queues = of_type(load()["Resources"], "AWS::SQS::Queue")
-    dead = {f"GetAtt {name}.QueueName" for name in queues if name.endswith("DeadLetters")}
+    dead = {queue["QueueName"] for name, queue in queues.items() if name.endswith("DeadLetters")}
     assert {value for _, space, _, value in watched() if space == "AWS/SQS"} == dead
     assert len(dead) == len([c for c in entry_points.app.event_sources if isinstance(
         c, SQSEventConfig)])  # fmt: skip
@@ -231,7 +238,7 @@ def test_every_alarm_is_told_and_no_alarm_asks_for_more_metrics_than_it_may() ->
 
 def test_api_alarms_have_the_names_that_chalice_gives() -> None:
     config = json.loads((CHALICELIB.parent / ".chalice" / "config.json").read_text())
-    parameters = load()["Parameters"]
+    parameters = load(WATCH)["Parameters"]
     assert parameters["ApiName"]["Default"] == entry_points.app.app_name
     assert parameters["ApiStage"]["Default"] == config["api_gateway_stage"]
 
@@ -240,7 +247,7 @@ def test_outputs_have_what_a_deployment_needs_and_no_secret() -> None:
     outputs = present("Outputs", Cloud="true")
     assert {
         "TopicArn", "EventsQueueUrl", "TimersQueueUrl", "RedisUrl", "RedisCluster", "SubnetIds",
-        "SecurityGroupId", "UserPoolArn", "UserPoolId", "UserPoolClientId",
+        "SecurityGroupId", "UserPoolArn", "UserPoolId", "UserPoolClientId", "WebAclArn",
     } <= set(outputs)  # fmt: skip
     text = str(outputs)
     assert not re.search(r"(?i)password|authtoken|clientsecret|resolve:|secretsmanager", text)
@@ -249,20 +256,89 @@ def test_outputs_have_what_a_deployment_needs_and_no_secret() -> None:
     assert load()["Resources"]["UserPoolClient"]["Properties"]["GenerateSecret"] is False
 
 
-def test_the_template_is_small_enough_to_be_sent_as_it_is() -> None:
-    assert len(TEMPLATE.read_bytes()) < MOST_BYTES
+@pytest.mark.parametrize("path", [TEMPLATE, WATCH])
+def test_a_template_is_small_enough_to_be_sent_as_it_is(path: Path) -> None:
+    assert len(path.read_bytes()) < MOST_BYTES
+
+
+def test_both_templates_mean_the_same_by_a_parameter() -> None:
+    there, here = (load(path)["Parameters"] for path in (TEMPLATE, WATCH))
+    shared = set(there) & set(here)
+    assert shared == {"Stage", "StoreKind", "StoreMaximumGigabytes"}
+    assert {name: here[name] for name in shared} == {name: there[name] for name in shared}
+
+
+@pytest.mark.parametrize(("kind", "nodes"), [("node", 4), ("serverless", 2)])
+def test_the_stores_alarms_are_about_the_store_that_the_template_names(
+    kind: str, nodes: int
+) -> None:
+    resources = in_cloud(kind)
+    [name] = [
+        properties.get("ReplicationGroupId") or properties["ServerlessCacheName"]
+        for resource in resources.values()
+        if resource["Type"].startswith(("AWS::ElastiCache::Re", "AWS::ElastiCache::Serverless"))
+        for properties in [resource["Properties"]]
+    ]
+    told = [
+        dimension["Value"]
+        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+        for metric in walk(alarm)
+        if metric.get("Namespace") == "AWS/ElastiCache"
+        for dimension in metric["Dimensions"]
+    ]
+    assert len(told) == nodes
+    suffixes = {"-001", "-002"} if kind == "node" else {""}
+    assert set(told) == {f"{name}{suffix}" for suffix in suffixes}
+
+
+def test_an_address_that_sends_too_many_commands_is_told_when_to_come_back() -> None:
+    [acl] = of_type(in_cloud(), "AWS::WAFv2::WebACL").values()
+    assert (acl["Scope"], acl["DefaultAction"]) == ("REGIONAL", {"Allow": {}})
+    [rule] = acl["Rules"]
+    rate = rule["Statement"]["RateBasedStatement"]
+    assert (rate["AggregateKeyType"], rate["Limit"]) == ("IP", "Ref CommandsPerAddress")
+    block = rule["Action"]["Block"]["CustomResponse"]
+    headers = {header["Name"]: header["Value"] for header in block["ResponseHeaders"]}
+    assert headers == {"Retry-After": str(rate["EvaluationWindowSec"])}
+    body = json.loads(acl["CustomResponseBodies"][block["CustomResponseBodyKey"]]["Content"])
+    assert (block["ResponseCode"], body["status"], body["code"]) == (429, 429, "TOO_MANY_REQUESTS")
+    # A sample of a request has its token.
+    assert not [v for v in walk(acl) if v.get("SampledRequestsEnabled")]
+
+
+def test_only_commands_count_and_no_spelling_of_their_path_escapes() -> None:
+    [acl] = of_type(in_cloud(), "AWS::WAFv2::WebACL").values()
+    match = acl["Rules"][0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]
+    match = match["ByteMatchStatement"]
+    assert (match["FieldToMatch"], match["PositionalConstraint"]) == ({"UriPath": {}}, "CONTAINS")
+    assert [one["Type"] for one in match["TextTransformations"]] == ["URL_DECODE"]
+    config = json.loads((CHALICELIB.parent / ".chalice" / "config.json").read_text())
+    counted = {
+        path
+        for path in entry_points.app.routes
+        if match["SearchString"] in f"/{config['api_gateway_stage']}{path}"
+    }
+    assert counted == {path for path in entry_points.app.routes if path.startswith("/command/")}
+    assert len(counted) >= 3
 
 
 def test_the_scan_sees_the_cloud() -> None:
-    for defaults in scan.SCANNED:
-        text = scan.variant(TEMPLATE.read_text(), defaults)
-        changed = [
-            (old, new)
-            for old, new in zip(TEMPLATE.read_text().splitlines(), text.splitlines(), strict=True)
+    seen: dict[str, set[str]] = {}
+    for (name, kind), defaults in scan.SCANNED.items():
+        whole = (scan.ROOT / "infra" / f"{name}.yaml").read_text()
+        text = scan.variant(whole, defaults)
+        changed = {
+            (old.strip(), new.strip())
+            for old, new in zip(whole.splitlines(), text.splitlines(), strict=True)
             if old != new
-        ]
-        assert ('    Default: "false"', '    Default: "true"') in changed
-        assert len(changed) == (1 if defaults["StoreKind"] == "node" else 2)
+        }
+        seen.setdefault(name, set()).add(kind)
+        switch = ('Default: ""', "Default: ops@example.com")
+        if name == "template":
+            switch = ('Default: "false"', 'Default: "true"')
+        assert switch in changed
+        assert len(changed) == (1 if kind == "node" else 2)
+    assert seen == {"template": {"node", "serverless"}, "watch": {"node", "serverless"}}
     with pytest.raises(LookupError):
         scan.variant(TEMPLATE.read_text(), {"Clouds": "true"})
 
