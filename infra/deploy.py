@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from infra import adopt, edge, smoke, stack, stage
+from infra import adopt, edge, keys, smoke, stack, stage
 from infra.account import LOCAL, account, client_of
 from infra.choices import choices_of
 from infra.faults import DeployFault, told_in_one_line
@@ -54,6 +54,12 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
     keep_logs(session.client("logs"), config, name)
     run_chalice("deploy", name)
     if cloud:
+        keyed = keys.put_in_place(session.client("ssm"), session.client("lambda"), name)
+        say(
+            "admission keys are in place"
+            if keyed
+            else f"no tokens: {keys.parameter(name)} is empty"
+        )
         protect(session, api_of(config, name), name, outputs)
     return adopt.api_url(ROOT, name)
 
