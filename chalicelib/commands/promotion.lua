@@ -259,6 +259,10 @@ end
 
 -- When a timer has to touch the promotion next, or 0 if one is armed already or none is needed.
 local function timer_to_arm(promotion, now)
+  -- Only a new hold, or a cancellation, can be due before the timer that is armed.
+  if promotion.timer_at > now and not next(promotion.hold) and promotion.state ~= 'CANCELLED' then
+    return 0
+  end
   local due = nil
   if promotion.state == 'SCHEDULED' then
     due = promotion.opens_at
