@@ -133,23 +133,19 @@ def records(event: SQSEvent) -> list[Mapping[str, Any]]:
 
 
 @app.middleware("http")
-def framework_errors_as_problems(event: Request, get_response: Callable[..., Response]) -> Response:
-    """Give the framework's own refusals the form of all others."""
-    response = get_response(event)
-    code = answers.FRAMEWORK_CODES.get(response.status_code)
-    if code is None or not isinstance(response.body, dict):
-        return response
-    answer = answers.problem(code)
-    headers = {**response.headers, **answer.headers}
-    return Response(answer.body, headers=headers, status_code=answer.status)
+def around_every_answer(event: Request, get_response: Callable[..., Response]) -> Response:
+    """Log and echo the request's id, let no browser guess at a type, and keep one form of refusals.
 
-
-@app.middleware("http")
-def name_the_request(event: Request, get_response: Callable[..., Response]) -> Response:
-    """Log and echo the request's id, and let no browser guess at a type."""
+    The framework's own refusals get the form of all others.
+    """
     request_id = answers.request_id(event.headers, event.context)
     telemetry.REQUEST.set(request_id)
     response = get_response(event)
+    code = answers.FRAMEWORK_CODES.get(response.status_code)
+    if code is not None and isinstance(response.body, dict):
+        answer = answers.problem(code)
+        headers = {**response.headers, **answer.headers}
+        response = Response(answer.body, headers=headers, status_code=answer.status)
     response.headers |= {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
     return response
 

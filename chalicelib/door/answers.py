@@ -2,10 +2,11 @@
 
 import json
 import math
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ ONE_HOUR = {"Cache-Control": "public, max-age=3600"}
 # What a page's script may read of an answer besides the body.
 EXPOSED = ["Link", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
 RETRY_AFTER_S = 1
+_PROCESS = secrets.token_hex(4)
+_requests = count(1)
 FRAMEWORK_CODES = {405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE", 500: "INTERNAL_ERROR"}
 
 PROBLEMS: dict[str, tuple[int, str]] = {
@@ -131,7 +134,10 @@ def html(text: str, headers: Mapping[str, str]) -> Answer:
 def request_id(headers: Mapping[str, str], context: Mapping[str, Any]) -> str:
     """The client's own id of its request if it sent one, else the gateway's."""
     sent = headers.get("x-request-id", "")
-    return sent if ID.fullmatch(sent) else str(context.get("requestId") or uuid.uuid4())
+    if sent and ID.fullmatch(sent):
+        return sent
+    # The local server's gateway gives none.
+    return str(context.get("requestId") or f"{_PROCESS}-{next(_requests)}")
 
 
 def page(

@@ -91,7 +91,8 @@ def test_people_get_a_page_that_loads_and_runs_nothing() -> None:
 def test_a_request_id_is_echoed_or_made(http: Ask) -> None:
     assert http("GET", "/query/time", x_request_id="mine-1").headers["X-Request-Id"] == "mine-1"
     made = http("GET", "/query/time", x_request_id="two\nlines").headers["X-Request-Id"]
-    assert re.fullmatch(r"[0-9a-f-]{36}", made)
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9]+", made)
+    assert http("GET", "/query/time").headers["X-Request-Id"] != made
     assert http("GET", "/query/time").headers["X-Content-Type-Options"] == "nosniff"
     refused = http("POST", "/command/coupons", {}, x_request_id="mine-2")
     assert (refused.status, refused.headers["X-Request-Id"]) == (400, "mine-2")
