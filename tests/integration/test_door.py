@@ -17,7 +17,7 @@ from localstack.cloud import ROOT, LocalCloud, Options, local_cloud
 from localstack.tokens import token
 from tests.fuzz import fuzz
 
-CASES = 100
+CASES = 200
 SEED = 7
 # The published load model of ServiceComb SecKill, for two of its rounds.
 USERS = 200
