@@ -27,8 +27,9 @@ EVERY_S = 10.0
 ROUNDS = 2
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cloud() -> Iterator[LocalCloud]:
+    """One for each test: what random requests put on sale would keep the old clients busy."""
     with local_cloud(Options(folder=ROOT / ".local" / "test-door")) as running:
         yield running
 
