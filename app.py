@@ -157,8 +157,8 @@ def around_every_answer(event: Request, get_response: Callable[..., Response]) -
 def post_promotion() -> Answer:
     """Create a promotion."""
     offer = validation.offer_from(body(), clients.store_clock_ms())
-    row, state = create_promotion(CreatePromotion(offer), outside())
-    return created(row, state)
+    command = CreatePromotion(offer, validation.key_from(request().headers))
+    return created(create_promotion(command, outside()))
 
 
 @route("/admin/promotions/{promotion_id}", "PUT")

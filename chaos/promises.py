@@ -53,8 +53,12 @@ def check_promises(
     for line in history:
         by_what[line["what"]].append(line)
         _check_answer(line, findings)
+    made: dict[str, str] = {}
     for line in by_what["create"]:
         _check_created(line, sales, now_ms, findings)
+        name = line["promotion"]
+        if line["status"] in GOOD and made.setdefault(line["key"] or name, name) != name:
+            findings.add("promotions: one key made two", name)
     for name, sale in sales.items():
         grabs = [line for line in by_what["grab"] if line["promotion"] == name]
         _check_grabs(grabs, sale, findings)

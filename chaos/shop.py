@@ -99,8 +99,9 @@ class Shop:
         if kind.item and self._item:
             offer["itemId"] = self._item
         facts = {"opens_at": opens_at, "closes_at": closes_at}
+        key = f"offer-{self._rng.randrange(10**9)}"
         answer = self._client.insist(
-            Command("create", "POST", "/admin/promotions", offer, facts=facts), self._until
+            Command("create", "POST", "/admin/promotions", offer, key=key, facts=facts), self._until
         )
         if not answer.good:
             return

@@ -1,27 +1,47 @@
 """Create a promotion: the table first, because it knows what the store should have."""
 
+import hashlib
 import secrets
 from dataclasses import dataclass
+
+from pynamodb.exceptions import PutError
 
 from chalicelib import telemetry
 from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.offer import Offer, check_admission, price_for, store_fields
-from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.promotions import PromotionRow, find_promotion
+from chalicelib.tables import refused_by_condition
+
+_ID_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class CreatePromotion:
-    """The admin wants this offer."""
+    """The admin wants this offer. key: the same when the request is sent again."""
 
     offer: Offer
+    key: str | None = None
 
 
-def create_promotion(command: CreatePromotion, outside: Outside) -> tuple[PromotionRow, str | None]:
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What became of it: CREATED, REPEATED, or IDEMPOTENCY_KEY_REUSED for another offer.
+
+    state: of a promotion that was created; None where the store was lost just now, and the sweep
+    recovers it.
+    """
+
+    outcome: str
+    row: PromotionRow
+    state: str | None = None
+
+
+def create_promotion(command: CreatePromotion, outside: Outside) -> Creation:
     """Write the promotion to its table, then install it in the store.
 
-    Returns the row and the promotion's state; None where the store was lost just now, and the
-    sweep installs it.
+    With a key the promotion's id is made of it, so whoever sends the request again, at the same
+    moment or a day later, finds what the first one has made.
 
     Raises:
         UnknownItem: the offer names an item that is not there; nothing was created.
@@ -31,13 +51,21 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> tuple[Promot
     """
     check_admission(command.offer)
     outside.store.ping()
-    row = PromotionRow.of(secrets.token_hex(6), command.offer, price_for(command.offer))
-    row.save(condition=PromotionRow.promotion_id.does_not_exist())
+    row = PromotionRow.of(_id_of(command.key), command.offer, price_for(command.offer))
+    row.request = _digest(repr(command.offer))
     try:
-        return row, install_promotion(row, outside)
+        row.save(condition=PromotionRow.promotion_id.does_not_exist())
+    except PutError as error:
+        if not refused_by_condition(error):
+            raise
+        if command.key:
+            return _made_before(row)
+        # A random id is nobody else's: the first sending of this very write has made it.
+    try:
+        return Creation("CREATED", row, install_promotion(row, outside))
     except STORE_ERRORS as error:
         telemetry.count("install_failed", promotion=row.promotion_id, reason=str(error))
-        return row, None
+        return Creation("CREATED", row)
 
 
 def install_promotion(row: PromotionRow, outside: Outside) -> str:
@@ -49,3 +77,18 @@ def install_promotion(row: PromotionRow, outside: Outside) -> str:
     fields = ["revision", int(row.revision), *store_fields(row.offer(), row.exact_price())]
     state: str = decide(outside, "install", row.promotion_id, *fields).reply.detail["state"]
     return state
+
+
+def _id_of(key: str | None) -> str:
+    return _digest(key)[: 2 * _ID_BYTES] if key else secrets.token_hex(_ID_BYTES)
+
+
+def _made_before(wanted: PromotionRow) -> Creation:
+    found = find_promotion(wanted.promotion_id)
+    if found is None or found.request != wanted.request:
+        return Creation("IDEMPOTENCY_KEY_REUSED", wanted)
+    return Creation("REPEATED", found)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

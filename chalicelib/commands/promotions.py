@@ -35,6 +35,7 @@ class PromotionRow(Model):
     """One promotion as the admin wants it; `closed_as` once it is over. Times in epoch ms.
 
     `revision` counts the edits that the store has taken; a row never goes back to an older one.
+    `request` is a digest of the offer as it was first asked for.
     """
 
     class Meta(TableMeta):
@@ -52,6 +53,7 @@ class PromotionRow(Model):
     item_id = UnicodeAttribute(null=True, attr_name="itemId")
     price = UnicodeAttribute(null=True)
     admission = UnicodeAttribute(null=True)
+    request = UnicodeAttribute(null=True)
     revision = NumberAttribute(default=0)
     live = UnicodeAttribute(null=True)
     closed_as = UnicodeAttribute(null=True, attr_name="closedAs")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from chalicelib import clients
+from chalicelib.commands.create_promotion import Creation
 from chalicelib.commands.missing import verdict_on
 from chalicelib.commands.promotions import PromotionRow, find_promotion
 from chalicelib.commands.reconcile import Difference, to_json
@@ -14,11 +15,18 @@ from chalicelib.queries.promotions import projected_rows
 from chalicelib.shapes import Promotion
 
 
-def created(row: PromotionRow, state: str | None) -> Answer:
-    """201 with the promotion; 202 where the store was lost just now, and has it by the sweep."""
-    if state is None:
-        return answers.ok(_side_by_side(row, None, None).to_json(), 202)
-    return answers.ok(shown([row])[0].to_json(), 201)
+def created(creation: Creation) -> Answer:
+    """201 with the promotion; 202 where the store was lost just now, and has it by the sweep.
+
+    200 with what a request of the same key has made.
+    """
+    if creation.outcome == "IDEMPOTENCY_KEY_REUSED":
+        return answers.problem(creation.outcome)
+    if creation.outcome == "REPEATED":
+        return answers.ok(shown([creation.row])[0].to_json())
+    if creation.state is None:
+        return answers.ok(_side_by_side(creation.row, None, None).to_json(), 202)
+    return answers.ok(shown([creation.row])[0].to_json(), 201)
 
 
 def shown(rows: Sequence[PromotionRow]) -> list[Promotion]:

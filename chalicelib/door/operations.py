@@ -66,8 +66,9 @@ _NO_PROMOTION = ("INVALID", "UNKNOWN_PROMOTION")
 OPERATIONS: dict[str, Operation] = {
     "POST /admin/promotions": Operation(
         summary="Create a promotion; 202 where the store was lost just now and has it later.",
-        who="admin", body=models.OFFER, answers={201: "Promotion", 202: "Promotion"},
-        problems=_WRITES,
+        who="admin", body=models.OFFER, key=True,
+        answers={200: "Promotion", 201: "Promotion", 202: "Promotion"},
+        problems=("IDEMPOTENCY_KEY_REUSED", *_WRITES),
     ),
     "PUT /admin/promotions/{promotion_id}": Operation(
         summary="Edit a promotion until it has started.",

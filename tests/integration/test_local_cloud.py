@@ -33,6 +33,12 @@ def started(*arguments: str, **environ: str) -> Iterator["subprocess.Popen[str]"
         process.communicate()
 
 
+def still_running(family: list[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Who of them has not ended; an ended one may wait for the system to take note of it."""
+    _, there = psutil.wait_procs(family, timeout=patience_s)
+    return [p for p in there if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_that_was_started(number: signal.Signals) -> None:
     port = free_port()
@@ -43,8 +49,7 @@ def test_a_signal_stops_everything_that_was_started(number: signal.Signals) -> N
         assert len(family) >= 5
         process.send_signal(number)
         assert process.wait(10) == 0
-        _, alive = psutil.wait_procs(family, timeout=1)
-        assert alive == []
+        assert still_running(family, patience_s=1) == []
 
 
 def test_when_it_is_killed_its_servers_end_too() -> None:
@@ -53,8 +58,7 @@ def test_when_it_is_killed_its_servers_end_too() -> None:
         process.stdout.readline()
         family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        _, alive = psutil.wait_procs(family, timeout=10)
-        assert alive == []
+        assert still_running(family, patience_s=10) == []
 
 
 def test_a_server_that_dies_is_named_and_ends_it_all() -> None:
@@ -68,7 +72,7 @@ def test_a_server_that_dies_is_named_and_ends_it_all() -> None:
         warning, fault = error.splitlines()
         assert warning.startswith("open: whoever asks is believed")
         assert fault.startswith("seckill: valkey ended with code -9")
-        assert psutil.wait_procs(family, timeout=1)[1] == []
+        assert still_running(family, patience_s=1) == []
 
 
 def test_a_port_that_is_taken_is_one_clear_line() -> None:

@@ -238,6 +238,11 @@ CASES: dict[str, tuple[Callable[[Evidence], Any], str]] = {
         "never started: 1 (q)",
     ),
     "never ended": (without("journal", 9), "never ended"),
+    "one key made two": (
+        lambda e: [also(what="create", customer="o", status=200, promotion=name, key="same",
+                        opens_at=999999, closes_at=999999)(e) for name in "qr"],
+        "one key made two: 1 (r)",
+    ),
     "a row is missing": (without("coupons", 0), "coupons table: a coupon is missing"),
     "a row too many": (
         lambda e: e["coupons"].append({**e["coupons"][0], "customerId": "eve"}),
