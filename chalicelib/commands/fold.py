@@ -20,7 +20,7 @@ from chalicelib.events import (
     RefundRecorded,
 )
 
-# The letters of promotion.lua, by what the newest event of a coupon says.
+# The letters of coupon.lua, by what the newest event of a coupon says.
 _RELEASED = {"GIVEN_BACK": "B"}
 _REFUND = {"HOLD_EXPIRED": "D", "COUPON_RELEASED": "E", "CANCELLED": "F", "REVOKED": "W"}
 
@@ -147,7 +147,7 @@ def letter(coupon: CouponEvent) -> str:
 
 
 def write_coupon(coupon: CouponEvent) -> str:
-    """The coupon as promotion.lua writes it: parts joined by blanks, `*` for none."""
+    """The coupon as coupon.lua writes it: parts joined by blanks, `*` for none."""
     parts = [
         coupon.number,
         coupon.version,
@@ -164,7 +164,7 @@ def write_coupon(coupon: CouponEvent) -> str:
 
 
 def customers(folded: Folded) -> dict[str, str]:
-    """Who has which coupons, as promotion.lua writes it."""
+    """Who has which coupons, as coupon.lua writes it."""
     entries: dict[str, list[CouponEvent]] = {}
     for coupon in folded.coupons.values():
         entries.setdefault(coupon.customer_id, []).append(coupon)

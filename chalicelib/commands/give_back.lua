@@ -20,9 +20,9 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
-coupons_of(promotion, ARGV[2], own)
-release_own(promotion, ARGV[2], now)
-local coupon = find(coupons_of(promotion, ARGV[2]), 'number', tonumber(ARGV[3]))
+local coupons = coupons_of(promotion, ARGV[2], own)
+release_own(promotion, coupons, ARGV[2], now)
+local coupon = find(coupons, 'number', tonumber(ARGV[3]))
 if not coupon then
   return answer(promotion, now, 'UNKNOWN_COUPON')
 end

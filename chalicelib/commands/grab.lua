@@ -2,8 +2,8 @@
 --
 -- Whoever asks too often is refused before anything else is read: see throttle.lua. Then the
 -- customer's own coupons are looked up, so a repeat gets the same coupon whatever has
--- become of the promotion. With one coupon per customer, holding one makes a call a repeat;
--- with more, the key does. A loser of a sale that is over is refused after two reads. Nothing is
+-- become of the promotion: see late.lua, which refuses the losers of a sale that is over. With one
+-- coupon per customer, holding one makes a call a repeat; with more, the key does. Nothing is
 -- stored of a loser beyond their bucket.
 --
 -- KEYS, ARGV[1]  see promotion.lua
@@ -27,13 +27,6 @@
 -- on each of their calls, and must not grow for ever.
 local RETURNS = 20
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-if not own then
-  local over = redis.call('HMGET', KEYS[1], 'closed_as', 'granted', 'recovering')
-  if over[1] and not over[3] and not lost_customers(over[2]) then
-    return {over[1], rates and {'over', 1, 'rates', rates} or {'over', 1}, {}}
-  end
-end
 local promotion = read_promotion(own)
 if not promotion then
   return {'UNKNOWN', {}, {}}
@@ -43,7 +36,7 @@ promotion.rates = rates
 local now = now_ms()
 advance(promotion, now)
 local coupons = coupons_of(promotion, ARGV[2], own)
-release_own(promotion, ARGV[2], now)
+release_own(promotion, coupons, ARGV[2], now)
 
 local repeated
 if promotion.limit == 1 then

@@ -13,5 +13,7 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
-record(promotion, 'PromotionAudited', now, {'differences', tonumber(ARGV[2]), 'kinds', ARGV[3]})
+local event = record(promotion, 'PromotionAudited', now)
+append(event, 'differences', tonumber(ARGV[2]))
+append(event, 'kinds', ARGV[3])
 return answer(promotion, now, 'NOTED')

@@ -27,9 +27,8 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
-coupons_of(promotion, ARGV[2], own)
-release_own(promotion, ARGV[2], now)
-local coupons = coupons_of(promotion, ARGV[2])
+local coupons = coupons_of(promotion, ARGV[2], own)
+release_own(promotion, coupons, ARGV[2], now)
 local coupon = find(coupons, 'number', tonumber(ARGV[3]))
 if not coupon then
   return answer(promotion, now, 'UNKNOWN_COUPON')
@@ -59,7 +58,8 @@ if not honoured then
   local refused = promotion.state == 'CANCELLED' and 'CANCELLED'
     or coupon.state == 'B' and 'COUPON_RELEASED'
     or coupon.state == 'V' and 'REVOKED' or 'HOLD_EXPIRED'
-  move(promotion, ARGV[2], coupon, REFUND[refused], 'RefundRecorded', now, refused)
+  local states = {HOLD_EXPIRED = 'D', COUPON_RELEASED = 'E', CANCELLED = 'F', REVOKED = 'W'}
+  move(promotion, ARGV[2], coupon, states[refused], 'RefundRecorded', now, refused)
   return answer_coupon(promotion, now, refused, coupon)
 end
 promotion.sold = promotion.sold + 1

@@ -1,4 +1,4 @@
--- Part 2 of every script: the promotion as a state machine that decides and then writes.
+-- Part 4 of every script: the promotion as a state machine that decides and then writes.
 --
 -- A script reads the promotion, advances it to now, decides, and answers. Until the answer
 -- nothing is written, because the store does not roll back. The answer appends the events to
@@ -14,8 +14,8 @@
 --                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
 --                             once it is over,
 --                             recovering (fenced: nobody but the recovery may touch it) and
---                             fenced_at (ms), history (see `history`; none once it is retired)
--- KEYS[2]  customers  hash    customer -> their coupons, see `write_coupon`
+--                             fenced_at (ms), history (see history.lua; none once it is retired)
+-- KEYS[2]  customers  hash    customer -> their coupons, see coupon.lua
 -- KEYS[3]  outbox     stream  events decided and not yet published, id = "<version>-0"
 -- KEYS[4]  holds      zset    "<number> <customer>" -> deadline (ms) of an unpaid coupon
 -- ARGV[1]  promotion's id
@@ -26,26 +26,6 @@ local RELEASES_PER_CALL = 10
 local TIMER_REACH_MS = 900000
 -- When a call has left overdue holds behind, a timer goes on with them after this pause.
 local BACKLOG_AGAIN_MS = 1000
-
--- True when somebody was granted a coupon and nobody is known to have one: a part was evicted.
-local function lost_customers(granted)
-  return granted and granted ~= '0' and redis.call('EXISTS', KEYS[2]) == 0
-end
-
--- Which history of its data the store is in: a new one begins with every restart and with every
--- fail-over, and only then can writes have been forgotten. So what was written in an earlier one
--- is not trusted until a recovery has compared it with the journal. "" where it is not told.
-local function history()
-  local told = redis.pcall('INFO', 'replication')
-  return type(told) == 'string' and string.match(told, 'master_replid:(%x+)') or ''
-end
-
--- True for the recovery that put up the fence. One that a snapshot has brought back, and that had
--- been taken down before, is nobody's.
-local function holds_fence(token)
-  local fence = redis.call('HMGET', KEYS[1], 'recovering', 'history')
-  return fence[1] == token and fence[2] == history()
-end
 
 -- `own` is the record of the customer who asks, if there is one: then no part can be lost.
 local function read_promotion(own)
@@ -67,114 +47,37 @@ local function read_promotion(own)
   }
 end
 
--- A coupon in the store: "number version at state [deadline paid_at reference key]", `*` for
--- none; a customer's coupons are joined by ";". State: G grabbed, P paid, R released at its
--- deadline, B given back, V revoked by a recovery; D, E, F, W: a refund is due, for the reason in
--- REFUSED. The version is that of the coupon's newest event. `chalicelib/commands/fold.py` writes
--- the same when it recovers a promotion.
-local COUPON = {'number', 'version', 'at', 'state', 'deadline', 'paid_at', 'reference', 'key'}
-local SHOWN = {
-  G = 'GRABBED', P = 'PAID', R = 'RELEASED', B = 'RELEASED',
-  V = 'REVOKED', D = 'REFUND_DUE', E = 'REFUND_DUE', F = 'REFUND_DUE', W = 'REFUND_DUE',
-}
--- Why a payment was refused, by the state that tells it; and the reverse.
-local REFUSED = {D = 'HOLD_EXPIRED', E = 'COUPON_RELEASED', F = 'CANCELLED', W = 'REVOKED'}
-local REFUND = {HOLD_EXPIRED = 'D', COUPON_RELEASED = 'E', CANCELLED = 'F', REVOKED = 'W'}
-
-local function write_coupon(coupon)
-  local parts, last = {}, 0
-  for i, name in ipairs(COUPON) do
-    local value = coupon[name] or '*'
-    parts[i] = type(value) == 'number' and string.format('%d', value) or value
-    last = coupon[name] and i or last
-  end
-  return table.concat(parts, ' ', 1, last)
-end
-
-local function read_coupon(text)
-  local coupon, i = {}, 1
-  for part in string.gmatch(text, '%S+') do
-    if part ~= '*' then
-      coupon[COUPON[i]] = i <= 3 and tonumber(part) or part
-    end
-    i = i + 1
-  end
-  coupon.deadline = tonumber(coupon.deadline)
-  return coupon
-end
-
--- A customer's coupons, read once per run.
-local function coupons_of(promotion, customer, text)
-  local coupons = promotion.customers[customer]
-  if not coupons then
-    coupons = {}
-    text = text or redis.call('HGET', KEYS[2], customer) or ''
-    for entry in string.gmatch(text, '[^;]+') do
-      coupons[#coupons + 1] = read_coupon(entry)
-    end
-    promotion.customers[customer] = coupons
-  end
-  return coupons
-end
-
-local function find(coupons, name, value)
-  for _, coupon in ipairs(coupons) do
-    if coupon[name] == value then
-      return coupon
-    end
-  end
-end
-
--- How many coupons count towards the customer's limit.
-local function active(coupons)
-  local count = 0
-  for _, coupon in ipairs(coupons) do
-    if coupon.state == 'G' or coupon.state == 'P' then
-      count = count + 1
-    end
-  end
-  return count
-end
-
-local function append(list, name, value)
-  if value then
-    list[#list + 1] = name
-    list[#list + 1] = value
-  end
-end
-
--- Add one event; `fields` is a flat list of what this type has beside the common part.
-local function record(promotion, type, now, fields)
+-- Add one event, with the part that all of them have; returns the flat list, to be appended to.
+local function record(promotion, type, now)
   promotion.version = promotion.version + 1
   local event = {
     'type', type, 'promotionId', ARGV[1], 'version', promotion.version, 'at', now,
     'stock', promotion.stock, 'available', promotion.available,
     'held', promotion.stock - promotion.available - promotion.sold, 'sold', promotion.sold,
   }
-  for _, field in ipairs(fields) do
-    event[#event + 1] = field
-  end
   promotion.events[#promotion.events + 1] = event
+  return event
 end
 
--- The coupon as an answer shows it and as its events carry it: all there is to know of it.
-local function show(promotion, coupon)
-  local shown = {'number', coupon.number, 'discount', promotion.discount, 'grabbedAt', coupon.at}
-  append(shown, 'price', promotion.price)
-  append(shown, 'deadline', coupon.deadline)
-  append(shown, 'paidAt', tonumber(coupon.paid_at))
-  append(shown, 'paymentReference', coupon.reference)
-  return shown
+-- Append to `list` what an answer shows of a coupon beside its number, and its events carry.
+local function show(promotion, coupon, list)
+  append(list, 'discount', promotion.discount)
+  append(list, 'grabbedAt', coupon.at)
+  append(list, 'price', promotion.price)
+  append(list, 'deadline', coupon.deadline)
+  append(list, 'paidAt', coupon.paid_at)
+  append(list, 'paymentReference', coupon.reference)
 end
 
 -- Change one coupon's state, with its event.
 local function move(promotion, customer, coupon, state, type, now, reason)
   coupon.state = state
-  local fields = show(promotion, coupon)
-  append(fields, 'customerId', customer)
-  append(fields, 'requestKey', coupon.key)
-  append(fields, 'reason', reason)
-  record(promotion, type, now, fields)
+  local event = record(promotion, type, now)
+  append(event, 'number', coupon.number)
+  show(promotion, coupon, event)
+  append(event, 'customerId', customer)
+  append(event, 'requestKey', coupon.key)
+  append(event, 'reason', reason)
   coupon.version = promotion.version
   promotion.changed[customer] = true
   local member = string.format('%d %s', coupon.number, customer)
@@ -195,7 +98,7 @@ local function close(promotion, now, type, closed_as)
   promotion.state = type == 'PromotionCancelled' and 'CANCELLED' or 'FINISHED'
   promotion.closed_as = closed_as
   promotion.closed_at = now
-  record(promotion, type, now, {'reason', closed_as})
+  append(record(promotion, type, now), 'reason', closed_as)
 end
 
 local function finish_if_sold(promotion, now)
@@ -227,16 +130,15 @@ end
 local function advance(promotion, now)
   if promotion.state == 'SCHEDULED' and now >= promotion.opens_at then
     promotion.state = 'ON_SALE'
-    local item = redis.call('HGET', KEYS[1], 'item_id')
-    local offer = {
-      'discount', promotion.discount,
-      'opensAt', promotion.opens_at, 'closesAt', promotion.closes_at,
-      'couponsPerCustomer', promotion.limit, 'holdSeconds', promotion.hold_ms / 1000,
-    }
-    append(offer, 'price', promotion.price)
-    append(offer, 'itemId', item)
-    append(offer, 'admission', promotion.admission == 'token' and 'token')
-    record(promotion, 'PromotionStarted', now, offer)
+    local event = record(promotion, 'PromotionStarted', now)
+    append(event, 'discount', promotion.discount)
+    append(event, 'opensAt', promotion.opens_at)
+    append(event, 'closesAt', promotion.closes_at)
+    append(event, 'couponsPerCustomer', promotion.limit)
+    append(event, 'holdSeconds', promotion.hold_ms / 1000)
+    append(event, 'price', promotion.price)
+    append(event, 'itemId', redis.call('HGET', KEYS[1], 'item_id'))
+    append(event, 'admission', promotion.admission == 'token' and 'token')
   end
   if promotion.hold_ms > 0 then
     release_overdue(promotion, now)
@@ -248,8 +150,8 @@ local function advance(promotion, now)
 end
 
 -- The customer's own overdue coupons, which may be behind ten of others.
-local function release_own(promotion, customer, now)
-  for _, coupon in ipairs(coupons_of(promotion, customer)) do
+local function release_own(promotion, coupons, customer, now)
+  for _, coupon in ipairs(coupons) do
     if is_overdue(promotion, coupon, now) then
       release(promotion, customer, coupon, now,
         promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED')
@@ -331,13 +233,17 @@ local function answer(promotion, now, outcome, detail)
 end
 
 -- Answer with a coupon. Its newest event, if it still waits in the outbox, goes along: it may
--- be the caller's retry after a crash, and nobody else would publish before the next sweep.
+-- be the caller's retry after a crash, and nobody else would publish before the next sweep. A
+-- coupon that was changed just now is in its event, so the detail has no more than its number.
 local function answer_coupon(promotion, now, outcome, coupon)
-  local detail = show(promotion, coupon)
-  append(detail, 'state', SHOWN[coupon.state])
+  local detail = {'number', coupon.number, 'state', SHOWN[coupon.state] or 'REFUND_DUE'}
+  if #promotion.events > 0 and coupon.version > promotion.version - #promotion.events then
+    return answer(promotion, now, outcome, detail)
+  end
+  show(promotion, coupon, detail)
   local reply = answer(promotion, now, outcome, detail)
-  local id = string.format('%d-0', coupon.version)
   if #reply[3] == 0 then
+    local id = string.format('%d-0', coupon.version)
     local waiting = redis.call('XRANGE', KEYS[3], id, id)[1]
     reply[3] = {waiting and waiting[2]}
   end

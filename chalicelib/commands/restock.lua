@@ -36,6 +36,8 @@ redis.call('HINCRBY', KEYS[1], 'revision', 1)
 if promotion.state == 'SCHEDULED' then
   redis.call('HSET', KEYS[1], 'stock', promotion.stock, 'available', promotion.available)
 else
-  record(promotion, 'PromotionRestocked', now, {'added', add, 'requestKey', ARGV[3]})
+  local event = record(promotion, 'PromotionRestocked', now)
+  append(event, 'added', add)
+  append(event, 'requestKey', ARGV[3])
 end
 return answer(promotion, now, 'RESTOCKED')

@@ -1,7 +1,8 @@
 """The Lua scripts: how they are put together, and one way to run them.
 
-A script is three files in a row: `clock.lua`, `promotion.lua` and its own; those that a crowd
-calls have `throttle.lua` before their own. They are static text; no value ever becomes part of it.
+A script is several files in a row: the parts that all have, and its own at the end. What refuses a
+crowd early comes before the parts that only the others need. They are static text; no value ever
+becomes part of it.
 All keys of a promotion share one hash slot and are passed in KEYS.
 """
 
@@ -18,7 +19,7 @@ from chalicelib import events
 from chalicelib.events import AnyEvent
 
 PARTS = ("promotion", "customers", "outbox", "holds")
-_THROTTLED = ("grab", "admit")
+_EARLY = {"grab": ("throttle", "late"), "admit": ("throttle",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def source(name: str, clock: str | None = None) -> str:
     """The text of script `name`; `clock` replaces the part that reads the store's clock."""
     folder = resources.files(__package__)
     head = (folder / "clock.lua").read_text() if clock is None else clock
-    parts = ("promotion", "throttle", name) if name in _THROTTLED else ("promotion", name)
+    parts = ("history", *_EARLY.get(name, ()), "coupon", "promotion", name)
     return "\n".join([head, *((folder / f"{part}.lua").read_text() for part in parts)])
 
 

@@ -1,5 +1,5 @@
--- Part 3 of the scripts that a crowd calls: a bucket per customer and one per address, charged
--- before anything else is read. A refused call costs the store less than a served one.
+-- Part of the scripts that a crowd calls: a bucket per customer and one per address, charged before
+-- anything else is read or set up. A refused call costs the store less than a served one.
 --
 -- A bucket holds one number: when it will be full again, in microseconds of the store's clock. Each
 -- call moves that on by one interval, and a call that would move it further than the burst allows

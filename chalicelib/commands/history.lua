@@ -1,0 +1,25 @@
+-- Part 2 of every script: whether what the store has of a promotion can be believed. All of it has
+-- to be there, and in this history of the store.
+--
+-- KEYS  see promotion.lua
+
+-- True when somebody was granted a coupon and nobody is known to have one: a part was evicted.
+local function lost_customers(granted)
+  return granted and granted ~= '0' and redis.call('EXISTS', KEYS[2]) == 0
+end
+
+-- Which history of its data the store is in: a new one begins with every restart and with every
+-- fail-over, and only then can writes have been forgotten. So what was written in an earlier one
+-- is not trusted until a recovery has compared it with the journal. "" where it is not told.
+local function history()
+  local told = redis.pcall('INFO', 'replication')
+  local at = type(told) == 'string' and string.find(told, 'master_replid:', 1, true)
+  return at and string.match(told, '^%x+', at + 14) or ''
+end
+
+-- True for the recovery that put up the fence. One that a snapshot has brought back, and that had
+-- been taken down before, is nobody's.
+local function holds_fence(token)
+  local fence = redis.call('HMGET', KEYS[1], 'recovering', 'history')
+  return fence[1] == token and fence[2] == history()
+end
