@@ -58,7 +58,7 @@ def _recover_once(promotion_id: str) -> float:
     ]
     _journal(events)
     store.delete(*promotions.keys_of(promotion_id))
-    repair = Repair(lambda: True, lambda _: None)
+    repair = Repair(lambda _: True, lambda _: None)
     promotions.expect(recover_promotion(promotion_id, outside, repair).outcome, "WAITING")
     time.sleep(settings().settle_s)
     started = time.perf_counter()

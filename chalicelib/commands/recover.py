@@ -8,7 +8,8 @@ last writes. Then, in steps that may be repeated and interrupted at any point:
 1. Fence: the scripts answer nobody any more, so nothing new is decided.
 2. Barrier: wait until what was decided before has reached the journal. That is so when
    `settle_s` have passed (no function that decided before the fence still runs), the outbox's
-   events are in the journal, and the journal's queue is empty.
+   events are in the journal, and the journal's queue is empty, or has been without a backlog for
+   long.
 3. If nothing was forgotten after all, take the fence down, and that is it.
 4. Fold the journal, and the conflicts with it; who was told yes keeps the coupon as long as the
    stock lasts, and has a truthful record otherwise.
@@ -45,10 +46,11 @@ _BUILT_LIVES_S = 3600
 class Repair:
     """What a recovery needs from the read side.
 
-    drained: is the journal's queue empty? rebuild: write a promotion's read tables anew.
+    drained: has what was sent so many seconds ago arrived in the journal? rebuild: write a
+    promotion's read tables anew.
     """
 
-    drained: Callable[[], bool]
+    drained: Callable[[float], bool]
     rebuild: Callable[[str], object]
 
 
@@ -132,11 +134,12 @@ def _expected_version(promotion_id: str) -> int:
 
 def _barrier(promotion_id: str, fence: Any, store: Redis, repair: Repair) -> str:
     """What has to be waited for, in a few words; nothing when the barrier is passed."""
-    if fence["now"] - fence["since"] < round(settings().settle_s * 1000):
+    settled_ms = fence["now"] - fence["since"] - round(settings().settle_s * 1000)
+    if settled_ms < 0:
         return "functions that decided before the fence"
     for event in outbox.waiting(promotion_id, store):
         journal.append(event)
-    if not repair.drained():
+    if not repair.drained(settled_ms / 1000):
         return "events on their way to the journal"
     return ""
 

@@ -114,7 +114,7 @@ def outside(store: Redis, broker: Broker, armed: list[Timer]) -> Outside:
 @pytest.fixture
 def repair() -> Repair:
     """Recoveries find the journal's queue empty, and rebuild nothing."""
-    return Repair(lambda: True, lambda _: None)
+    return Repair(lambda _: True, lambda _: None)
 
 
 @pytest.fixture

@@ -435,7 +435,7 @@ def test_a_recovery_keeps_the_door_closed(
     journal.append(started)
     store.delete(*(scripts.key(sale, part) for part in scripts.PARTS))
     while (
-        done := recover_promotion(sale, outside, Repair(lambda: True, lambda _: None))
+        done := recover_promotion(sale, outside, Repair(lambda _: True, lambda _: None))
     ).outcome == "WAITING":
         pass
     assert done.outcome == "RECOVERED"

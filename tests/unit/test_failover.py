@@ -77,7 +77,7 @@ def test_after_a_failover_that_forgot_writes_nobody_loses_a_coupon(
 def test_it_waits_for_what_was_decided_before(live: Live, store: Redis, outside: Outside) -> None:
     sale = live()
     fail_over(store, sale)
-    busy = Repair(lambda: False, lambda _: None)
+    busy = Repair(lambda _: False, lambda _: None)
     assert recover_promotion(sale, outside, busy).outcome == "WAITING"
     assert grab(sale, "alice", outside) == "UNKNOWN"
 

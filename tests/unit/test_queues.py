@@ -26,15 +26,30 @@ def test_the_journal_is_behind_while_its_queue_has_a_message_of_any_kind(
     config.settings.cache_clear()
     sqs = clients.sqs()
     sqs.send_message(QueueUrl=url("coupons"), MessageBody="another queue's")
-    assert queues.journal_drained()
+    assert queues.journal_drained(0)
     sqs.send_message(QueueUrl=url(mine), MessageBody="waits")
-    assert not queues.journal_drained()
+    assert not queues.journal_drained(0)
     [taken] = sqs.receive_message(QueueUrl=url(mine))["Messages"]
-    assert not queues.journal_drained(), "somebody works on it"
+    assert not queues.journal_drained(0), "somebody works on it"
     sqs.delete_message(QueueUrl=url(mine), ReceiptHandle=taken["ReceiptHandle"])
-    assert queues.journal_drained()
+    assert queues.journal_drained(0)
     sqs.send_message(QueueUrl=url(mine), MessageBody="comes later", DelaySeconds=60)
-    assert not queues.journal_drained()
+    assert not queues.journal_drained(0)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_journal_that_other_sales_keep_busy_is_waited_for_a_while_and_not_for_ever() -> None:
+    send = clients.sqs().send_message
+    send(QueueUrl=url("journal"), MessageBody="of another sale")
+    assert not queues.journal_drained(149)
+    assert queues.journal_drained(150)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_journal_with_a_backlog_is_waited_for_however_long_it_takes() -> None:
+    for _ in range(100):
+        clients.sqs().send_message(QueueUrl=url("journal"), MessageBody="of any sale")
+    assert not queues.journal_drained(3600)
 
 
 def test_what_is_kept_in_the_journal_has_its_promotion_looked_after_again(live: Live) -> None:

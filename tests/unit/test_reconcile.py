@@ -162,7 +162,7 @@ def test_what_can_be_mended_is_mended_with_an_event(
     broken(sale, store)
     monkeypatch.setattr("chalicelib.commands.reconcile.GRACE_MS", 0)
     monkeypatch.setattr(audit, "__defaults__", (0,))
-    found = reconcile(sale, outside, Repair(lambda: True, rebuild), read_tables)
+    found = reconcile(sale, outside, Repair(lambda _: True, rebuild), read_tables)
     assert kind in {difference.kind for difference in found or []}
     assert broker.published[-1].type == "PromotionAudited"
     project(broker)

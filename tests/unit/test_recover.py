@@ -123,14 +123,36 @@ def test_it_waits_for_events_that_are_on_their_way(
         grab(sale, f"early-{n}", outside)
     wipe(store, sale)
     armed.clear()
-    waiting = recover_promotion(sale, outside, Repair(lambda: False, lambda _: None))
+    waiting = recover_promotion(sale, outside, Repair(lambda _: False, lambda _: None))
     assert (waiting.outcome, waiting.detail) == ("WAITING", "events on their way to the journal")
-    assert recover_promotion(sale, outside, Repair(lambda: False, lambda _: None)) == waiting
+    assert recover_promotion(sale, outside, Repair(lambda _: False, lambda _: None)) == waiting
     assert [timer.promotion_id for timer in armed] == [sale], "one timer however many look"
     assert grab(sale, "late", outside) == "UNKNOWN"
     journal_all(broker)
-    assert recover_promotion(sale, outside, Repair(lambda: True, lambda _: None)).replayed == 5
+    assert recover_promotion(sale, outside, Repair(lambda _: True, lambda _: None)).replayed == 5
     assert state_of(store, sale)["available"] == "6"
+
+
+def test_it_tells_the_barrier_how_long_it_has_waited(
+    live: Live, store: Redis, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since nothing could be sent any more: after the functions' time, not after the fence."""
+    sale = live()
+    wipe(store, sale)
+    waited: list[float] = []
+
+    def never(seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    monkeypatch.setenv("SETTLE_S", "60")
+    config.settings.cache_clear()
+    barrier = Repair(never, lambda _: None)
+    recover_promotion(sale, outside, barrier)
+    assert waited == []
+    store.hincrby(scripts.key(sale, "promotion"), "fenced_at", -100_000)
+    recover_promotion(sale, outside, barrier)
+    assert waited == [pytest.approx(40, abs=5)]
 
 
 def test_it_waits_for_functions_that_may_still_be_publishing(
@@ -398,7 +420,7 @@ def test_a_recovery_that_was_interrupted_is_finished_by_the_next(
     before = memory(store, sale)
     wipe(store, sale)
 
-    def dies() -> bool:
+    def dies(_: float) -> bool:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):

@@ -69,7 +69,7 @@ def test_the_read_tables_are_rebuilt_after_a_recovery_and_only_then(
     live: Live, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     rebuilt: list[str] = []
-    repair = Repair(lambda: True, rebuilt.append)
+    repair = Repair(lambda _: True, rebuilt.append)
     sale = live()
     journal_all(broker)
     store.hset(scripts.key(sale, "promotion"), "history", "of another server")
