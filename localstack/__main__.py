@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from localstack.cloud import Options, local_cloud
+from localstack.cloud import ROOT, Options, local_cloud
 from localstack.processes import LocalCloudError
 
 
@@ -25,6 +25,7 @@ def main() -> int:
         redis_url=os.environ.get("REDIS_URL"),
         aws_endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
         auth=arguments.auth,
+        folder=ROOT / ".local" / f"cloud-{arguments.port}",
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,7 @@
 """Start and stop the whole local cloud: store, AWS emulator, HTTP workers, Lambda functions."""
 
 import base64
+import fcntl
 import json
 import os
 import secrets
@@ -38,7 +39,10 @@ MINISTACK = ROOT / ".venv" / "ministack" / "bin" / "ministack"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user can choose. `port` 0 takes any free one."""
+    """What a user can choose. `port` 0 takes any free one; `folder` is emptied, then has the logs.
+
+    One local cloud at a time may have a folder.
+    """
 
     port: int = 0
     workers: int = 2
@@ -77,9 +81,10 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
     if options.port:
         require_free(options.port)
     port = options.port or free_port()
-    shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True)
     with ExitStack() as stack:
+        stack.enter_context(only_one(options.folder))
+        shutil.rmtree(options.folder, ignore_errors=True)
+        options.folder.mkdir(parents=True)
         children: list[Child] = []
         stack.callback(lambda: stop_all(children))
 
@@ -117,6 +122,23 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
             headers["Authorization"] = f"Bearer {token(environ['JWT_KEY'], _NOBODY)}"
         wait_until(lambda: _grab_would_work(url, headers), f"the HTTP server at {url}", children)
         yield LocalCloud(url, environ, children)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Have `folder` for this process alone; the system takes the lock back however it ends.
+
+    Raises:
+        LocalCloudError: another process has it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another one is running in {os.path.relpath(folder, ROOT)}"
+            raise LocalCloudError(message) from None
+        yield
 
 
 def valkey_command(port: int, folder: Path, *extra: str) -> list[str | Path]:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from localstack.processes import free_port
+from localstack.cloud import Options, local_cloud, only_one
+from localstack.processes import LocalCloudError, free_port
 from tests.integration.conftest import ROOT
 
 
@@ -83,6 +85,19 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
     assert process.returncode == 1
     assert error.startswith(f"seckill: port {port} can't be used")
     assert "PORT=" in error
+
+
+def test_two_in_one_folder_would_lose_each_others_files(tmp_path: Path) -> None:
+    options = Options(folder=tmp_path / "cloud")
+    (tmp_path / "cloud").mkdir()
+    (tmp_path / "cloud" / "http.log").write_text("of the first")
+    with (
+        only_one(options.folder),
+        pytest.raises(LocalCloudError, match="another one is running in"),
+        local_cloud(options),
+    ):
+        pass
+    assert (tmp_path / "cloud" / "http.log").exists()
 
 
 def test_a_store_that_is_not_there_is_one_clear_line() -> None:
