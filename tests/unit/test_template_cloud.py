@@ -137,19 +137,6 @@ def test_production_and_the_stage_prod_are_protected_from_deletion() -> None:
     }
 
 
-def test_every_queue_is_encrypted_and_refuses_plain_http() -> None:
-    resources = in_cloud()
-    queues = of_type(resources, "AWS::SQS::Queue")
-    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
-    covered = [
-        queue.removeprefix("Ref ")
-        for policy in of_type(resources, "AWS::SQS::QueuePolicy").values()
-        if "aws:SecureTransport" in str(policy)
-        for queue in policy["Queues"]
-    ]
-    assert sorted(covered) == sorted(queues)  # a second policy would replace the first
-
-
 def test_nobody_is_allowed_anything_without_a_condition() -> None:
     statements = [
         statement
