@@ -33,7 +33,8 @@ class Choices:
     """A stage's choices. crowd: of each method by itself; paying: of each that has its own lane.
 
     parameters: of infra/template.yaml and infra/watch.yaml, for instance StoreKind, StoreNodeType,
-    CommandsPerAddress, AlarmEmail. They are the whole truth: what is set elsewhere is overwritten.
+    Zones, CommandsPerAddress, AlarmEmail. They are the whole truth: what is set elsewhere is
+    overwritten.
     """
 
     crowd: Limit

@@ -162,6 +162,24 @@ def test_nothing_is_reachable_but_by_functions() -> None:
     assert not kinds & {"AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route"}
 
 
+def test_the_zones_may_be_chosen_and_are_else_the_accounts_first_two() -> None:
+    """The first two may be ones that Lambda does not know."""
+    subnets = of_type(in_cloud(), "AWS::EC2::Subnet")
+    chosen = {"Fn::Split": [",", "Ref Zones"]}
+    where = {"Fn::If": ["ZonesAreChosen", chosen, "GetAZs "]}
+    assert [subnets[name]["AvailabilityZone"] for name in ("SubnetA", "SubnetB")] == [
+        {"Fn::Select": [0, where]}, {"Fn::Select": [1, where]},
+    ]  # fmt: skip
+    assert load()["Conditions"]["ZonesAreChosen"] == {
+        "Fn::Not": [{"Fn::Equals": ["Ref Zones", ""]}]
+    }
+    spec = load()["Parameters"]["Zones"]
+    for zones in (spec["Default"], "eu-west-1b,eu-west-1c", "us-west-2-lax-1a,us-west-2a"):
+        assert re.fullmatch(spec["AllowedPattern"], zones)
+    for zones in ("eu-west-1b", "eu-west-1a,eu-west-1b,eu-west-1c", "eu-west-1b, eu-west-1c"):
+        assert not re.fullmatch(spec["AllowedPattern"], zones)
+
+
 def test_a_full_store_refuses_instead_of_forgetting() -> None:
     [settings] = of_type(in_cloud(), "AWS::ElastiCache::ParameterGroup").values()
     assert settings["Properties"]["maxmemory-policy"] == "noeviction"
