@@ -296,37 +296,6 @@ def test_the_stores_alarms_are_about_the_store_that_the_template_names(
     assert set(told) == {f"{name}{suffix}" for suffix in suffixes}
 
 
-def test_an_address_that_sends_too_many_commands_is_told_when_to_come_back() -> None:
-    [acl] = of_type(in_cloud(), "AWS::WAFv2::WebACL").values()
-    assert (acl["Scope"], acl["DefaultAction"]) == ("REGIONAL", {"Allow": {}})
-    [rule] = acl["Rules"]
-    rate = rule["Statement"]["RateBasedStatement"]
-    assert (rate["AggregateKeyType"], rate["Limit"]) == ("IP", "Ref CommandsPerAddress")
-    block = rule["Action"]["Block"]["CustomResponse"]
-    headers = {header["Name"]: header["Value"] for header in block["ResponseHeaders"]}
-    assert headers == {"Retry-After": str(rate["EvaluationWindowSec"])}
-    body = json.loads(acl["CustomResponseBodies"][block["CustomResponseBodyKey"]]["Content"])
-    assert (block["ResponseCode"], body["status"], body["code"]) == (429, 429, "TOO_MANY_REQUESTS")
-    # A sample of a request has its token.
-    assert not [v for v in walk(acl) if v.get("SampledRequestsEnabled")]
-
-
-def test_only_commands_count_and_no_spelling_of_their_path_escapes() -> None:
-    [acl] = of_type(in_cloud(), "AWS::WAFv2::WebACL").values()
-    match = acl["Rules"][0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]
-    match = match["ByteMatchStatement"]
-    assert (match["FieldToMatch"], match["PositionalConstraint"]) == ({"UriPath": {}}, "CONTAINS")
-    assert [one["Type"] for one in match["TextTransformations"]] == ["URL_DECODE"]
-    config = json.loads((CHALICELIB.parent / ".chalice" / "config.json").read_text())
-    counted = {
-        path
-        for path in entry_points.app.routes
-        if match["SearchString"] in f"/{config['api_gateway_stage']}{path}"
-    }
-    assert counted == {path for path in entry_points.app.routes if path.startswith("/command/")}
-    assert len(counted) >= 3
-
-
 def test_the_scan_sees_the_cloud() -> None:
     seen: dict[str, set[str]] = {}
     for (name, kind), defaults in scan.SCANNED.items():
