@@ -35,9 +35,14 @@ def store() -> redis.Redis:
 
     Protocol 2 without driver info spares three commands per connection (HELLO and two
     CLIENT SETINFO). redis-py's own default of ten retries takes seconds to report a refusal.
+
+    A primary that a fail-over has made a replica may keep its connections, and refuses writes on
+    them for ever. So its refusal ends the connection, and the next one asks for the name again.
     """
     current = settings()
     make = redis.RedisCluster.from_url if current.redis_cluster else redis.Redis.from_url
+    # A cluster's replica says who has the slot now, and redis-py goes there.
+    refused = [] if current.redis_cluster else [redis.exceptions.ReadOnlyError]
     client = make(
         current.redis_url,
         decode_responses=True,
@@ -46,6 +51,7 @@ def store() -> redis.Redis:
         socket_timeout=current.store_timeout_s,
         socket_connect_timeout=current.store_timeout_s,
         retry=Retry(NoBackoff(), _ONE_RETRY),
+        retry_on_error=refused,
     )
     return cast("redis.Redis", client)
 

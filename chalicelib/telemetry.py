@@ -44,21 +44,20 @@ def measure(
     **facts: Any,
 ) -> None:
     """Report one value of `metric`, with dimensions `by`; `facts` are logged beside it."""
-    measure_all({metric: value}, unit, by=by, **facts)
+    measure_all({metric: (value, unit)}, by=by, **facts)
 
 
 def measure_all(
-    values: Mapping[str, float],
-    unit: MetricUnit,
+    values: Mapping[str, tuple[float, MetricUnit]],
     *,
     by: Mapping[str, str] | None = None,
     **facts: Any,
 ) -> None:
-    """Report a value of each metric in one line; see `measure`."""
+    """Report a value of each metric, with its unit, in one line; see `measure`."""
     emf = AmazonCloudWatchEMFProvider(
         namespace=_NAMESPACE, service=f"seckill-{settings().stage}", metric_set={}, metadata_set={}
     )
-    for metric, value in values.items():
+    for metric, (value, unit) in values.items():
         emf.add_metric(name=metric, unit=unit, value=value)
     for name, text in (by or {}).items():
         emf.add_dimension(name=name, value=text)

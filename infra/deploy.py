@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from infra import adopt, edge, keys, smoke, stack, stage
+from infra import adopt, edge, keys, quota, smoke, stack, stage
 from infra.account import LOCAL, account, client_of
 from infra.choices import choices_of
 from infra.faults import DeployFault, told_in_one_line
@@ -42,6 +42,8 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
     config = stage.read()
     session = account(config, name)
     cloud = name != LOCAL
+    if cloud:
+        quota.require(session.client("lambda"), config, name, say)
     outputs = apply_templates(session.client("cloudformation"), name, allow_loss=allow_loss)
     if not cloud and os.environ.get("REDIS_URL"):
         outputs["RedisUrl"] = os.environ["REDIS_URL"]

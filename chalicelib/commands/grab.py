@@ -1,7 +1,10 @@
 """Grab a coupon: the one command that has to stand the crowd."""
 
 import secrets
+import time
 from dataclasses import dataclass
+
+from aws_lambda_powertools.metrics import MetricUnit
 
 from chalicelib import telemetry
 from chalicelib.commands import over, requests, throttle, tokens
@@ -62,6 +65,7 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
     Raises:
         redis.RedisError: the store is away or refused; the customer may safely ask again.
     """
+    began_s = time.perf_counter()
     closed_as = over.marked(command.promotion_id, command.customer_id)
     if closed_as is not None:
         return Grab(closed_as)
@@ -87,8 +91,9 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
         requests.remember(*request)
     if "over" in reply.detail:
         over.mark(command.promotion_id, reply.outcome, outside.store)
-    telemetry.count(
-        "grabs",
+    took_ms = round((time.perf_counter() - began_s) * 1000, 1)
+    telemetry.measure_all(
+        {"grabs": (1, MetricUnit.Count), "grab_ms": (took_ms, MetricUnit.Milliseconds)},
         by={"outcome": reply.outcome},
         promotion=command.promotion_id,
         customer=telemetry.pseudonym(command.customer_id),

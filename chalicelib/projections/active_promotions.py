@@ -166,8 +166,11 @@ def _put_counts(event: Event, *, again: bool) -> None:
     )
     if written and not again:
         telemetry.measure_all(
-            {"sold": event.sold, "held": event.held, "available": event.available},
-            MetricUnit.Count,
+            {
+                "sold": (event.sold, MetricUnit.Count),
+                "held": (event.held, MetricUnit.Count),
+                "available": (event.available, MetricUnit.Count),
+            },
             by={"promotion": event.promotion_id},
         )
 

@@ -1,11 +1,12 @@
 """A template as tests read it, and what of it exists under given parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from infra.stack import WATCH
 from localstack.provision import TEMPLATE
 
 
@@ -60,3 +61,22 @@ def present(section: str, path: Path = TEMPLATE, **parameters: str) -> dict[str,
         for name, spec in template[section].items()
         if "Condition" not in spec or holds(spec["Condition"])
     }
+
+
+def in_cloud(kind: str = "node") -> dict[str, Any]:
+    return present("Resources", Cloud="true", StoreKind=kind) | watching(kind)
+
+
+def watching(kind: str = "node") -> dict[str, Any]:
+    return present("Resources", WATCH, StoreKind=kind, AlarmEmail="ops@example.com")
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """All mappings in `value`."""
+    if isinstance(value, dict):
+        yield value
+        for part in value.values():
+            yield from walk(part)
+    if isinstance(value, list):
+        for part in value:
+            yield from walk(part)

@@ -110,11 +110,13 @@ def test_it_makes_all_there_is_and_again_makes_nothing_twice(project: Path) -> N
     before = mappings()
     assert before["active-promotions"]["MaximumBatchingWindowInSeconds"] == 1
     assert before["timers"]["BatchSize"] == 1
+    assert before["timers"]["ScalingConfig"] == {"MaximumConcurrency": 20}
     again = chalice(project)
     # A mapping is kept, not made anew: its queue goes on being read, with all of its settings.
     after = mappings()
     assert {q: m["UUID"] for q, m in after.items()} == {q: m["UUID"] for q, m in before.items()}
     assert after["active-promotions"]["MaximumBatchingWindowInSeconds"] == 1
+    assert after["timers"]["ScalingConfig"] == {"MaximumConcurrency": 20}
     assert again["rest_api"] == first["rest_api"]
     assert len(client("apigateway").get_rest_apis()["items"]) == 1
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,15 @@ def test_a_grabs_line_in_the_log_has_the_request_and_no_customer_by_name(
     offer |= {"publishTime": 0}
     sale = http("POST", "/admin/promotions", offer).body["promotionId"]
     wish = {"promotionId": sale, "customerId": "alice@example.com"}
+    began_s = time.perf_counter()
     assert http("POST", "/command/coupons", wish, x_request_id="mine-7").status == 201
+    whole_ms = (time.perf_counter() - began_s) * 1000
     told = capsys.readouterr().out
     [line] = metrics(told, "grabs")
+    assert 0 < line["grab_ms"][0] <= whole_ms
+    assert line["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [
+        {"Name": "grabs", "Unit": "Count"}, {"Name": "grab_ms", "Unit": "Milliseconds"},
+    ]  # fmt: skip
     assert (line["request"], line["promotion"], line["outcome"]) == ("mine-7", sale, "GRANTED")
     assert (line["version"], len(line["customer"])) == (2, 12)
     assert "alice@example.com" not in told

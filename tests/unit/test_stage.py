@@ -114,4 +114,3 @@ def test_each_function_has_its_policy_and_the_time_limit_that_recoveries_wait_fo
                 template.split("VisibilitySeconds:")[1].split("Default: ")[1].split()[0]
             )
             assert visible_s >= 6 * limit
-    assert functions["sweep"]["reserved_concurrency"] == 1

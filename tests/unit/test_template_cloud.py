@@ -1,83 +1,16 @@
-"""What only the cloud has: who may do what, what is watched, and what is told to the outside."""
+"""What only the cloud has: who may do what, where it runs, and what is told to the outside."""
 
-import ast
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from chalice.app import SQSEventConfig
 
-import app as entry_points
 from infra import scan
 from infra.stack import TEMPLATE, WATCH
-from tests.unit.template import load, of_type, present
+from tests.unit.template import in_cloud, load, of_type, present, walk
 
-CHALICELIB = Path(entry_points.__file__).parent / "chalicelib"
 # What CloudFormation takes without a bucket to put it into first.
 MOST_BYTES = 51_200
-
-
-def in_cloud(kind: str = "node") -> dict[str, Any]:
-    return present("Resources", Cloud="true", StoreKind=kind) | watching(kind)
-
-
-def watching(kind: str = "node") -> dict[str, Any]:
-    return present("Resources", WATCH, StoreKind=kind, AlarmEmail="ops@example.com")
-
-
-def walk(value: Any) -> Iterator[dict[str, Any]]:
-    """All mappings in `value`."""
-    if isinstance(value, dict):
-        yield value
-        for part in value.values():
-            yield from walk(part)
-    if isinstance(value, list):
-        for part in value:
-            yield from walk(part)
-
-
-def alarms() -> dict[str, Any]:
-    return of_type(load(WATCH)["Resources"], "AWS::CloudWatch::Alarm")
-
-
-def watched() -> set[tuple[str, str, str, str]]:
-    """(alarm, namespace, metric, value of its first dimension)."""
-    return {
-        (name, metric["Namespace"], metric["MetricName"], metric["Dimensions"][0]["Value"])
-        for name, alarm in alarms().items()
-        for metric in walk(alarm)
-        if "MetricName" in metric
-    }
-
-
-def widgets() -> list[dict[str, Any]]:
-    dashboard = load(WATCH)["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
-    text = dashboard.removeprefix("Sub ")
-    found: list[dict[str, Any]] = json.loads(text)["widgets"]
-    return [widget["properties"] for widget in found]
-
-
-def emitted() -> set[str]:
-    """The names of all metrics the program tells, as its source has them."""
-    names: set[str] = set()
-    for file in CHALICELIB.rglob("*.py"):
-        for call in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(call, ast.Call) or not call.args:
-                continue
-            called = ast.unparse(call.func)
-            texts = {
-                part.value
-                for part in ast.walk(call.args[0])
-                if isinstance(part, ast.Constant) and isinstance(part.value, str)
-            }
-            if called.startswith("telemetry."):
-                names |= texts
-            if called == "_outage":
-                names |= {text.lower() for text in texts}
-    return names
 
 
 def test_an_emulator_gets_topic_queues_and_tables_and_nothing_else() -> None:
@@ -137,19 +70,6 @@ def test_production_and_the_stage_prod_are_protected_from_deletion() -> None:
     }
 
 
-def test_every_queue_is_encrypted_and_refuses_plain_http() -> None:
-    resources = in_cloud()
-    queues = of_type(resources, "AWS::SQS::Queue")
-    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
-    covered = [
-        queue.removeprefix("Ref ")
-        for policy in of_type(resources, "AWS::SQS::QueuePolicy").values()
-        if "aws:SecureTransport" in str(policy)
-        for queue in policy["Queues"]
-    ]
-    assert sorted(covered) == sorted(queues)  # a second policy would replace the first
-
-
 def test_nobody_is_allowed_anything_without_a_condition() -> None:
     statements = [
         statement
@@ -175,6 +95,24 @@ def test_nothing_is_reachable_but_by_functions() -> None:
     assert not kinds & {"AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route"}
 
 
+def test_the_zones_may_be_chosen_and_are_else_the_accounts_first_two() -> None:
+    """The first two may be ones that Lambda does not know."""
+    subnets = of_type(in_cloud(), "AWS::EC2::Subnet")
+    chosen = {"Fn::Split": [",", "Ref Zones"]}
+    where = {"Fn::If": ["ZonesAreChosen", chosen, "GetAZs "]}
+    assert [subnets[name]["AvailabilityZone"] for name in ("SubnetA", "SubnetB")] == [
+        {"Fn::Select": [0, where]}, {"Fn::Select": [1, where]},
+    ]  # fmt: skip
+    assert load()["Conditions"]["ZonesAreChosen"] == {
+        "Fn::Not": [{"Fn::Equals": ["Ref Zones", ""]}]
+    }
+    spec = load()["Parameters"]["Zones"]
+    for zones in (spec["Default"], "eu-west-1b,eu-west-1c", "us-west-2-lax-1a,us-west-2a"):
+        assert re.fullmatch(spec["AllowedPattern"], zones)
+    for zones in ("eu-west-1b", "eu-west-1a,eu-west-1b,eu-west-1c", "eu-west-1b, eu-west-1c"):
+        assert not re.fullmatch(spec["AllowedPattern"], zones)
+
+
 def test_a_full_store_refuses_instead_of_forgetting() -> None:
     [settings] = of_type(in_cloud(), "AWS::ElastiCache::ParameterGroup").values()
     assert settings["Properties"]["maxmemory-policy"] == "noeviction"
@@ -183,64 +121,6 @@ def test_a_full_store_refuses_instead_of_forgetting() -> None:
     for wanted in ("MultiAZEnabled", "AutomaticFailoverEnabled", "TransitEncryptionEnabled",
                    "AtRestEncryptionEnabled"):  # fmt: skip
         assert store[wanted] is True
-
-
-def test_alarms_are_about_functions_that_exist_and_all_that_run_by_themselves_are_watched() -> None:
-    stage = "Sub seckill-${Stage}"
-    functions = {
-        value.removeprefix(stage).removeprefix("-")
-        for _, space, _, value in watched()
-        if space == "AWS/Lambda"
-    }
-    called_by_hand = {handler.name for handler in entry_points.app.pure_lambda_functions}
-    by_themselves = {source.name for source in entry_points.app.event_sources}
-    assert called_by_hand == {"recover", "reconcile", "rebuild"}
-    assert functions == {"", *by_themselves}
-    for metric in ("Errors", "Throttles"):
-        of_metric = {value for _, _, name, value in watched() if name == metric}
-        assert len(of_metric) == len(functions), metric
-
-
-def test_every_dead_letter_queue_has_its_alarm() -> None:
-    queues = of_type(load()["Resources"], "AWS::SQS::Queue")
-    dead = {queue["QueueName"] for name, queue in queues.items() if name.endswith("DeadLetters")}
-    assert {value for _, space, _, value in watched() if space == "AWS/SQS"} == dead
-    assert len(dead) == len([c for c in entry_points.app.event_sources if isinstance(
-        c, SQSEventConfig)])  # fmt: skip
-
-
-def test_alarms_and_dashboard_show_metrics_that_the_program_tells() -> None:
-    alarmed = {metric for _, space, metric, _ in watched() if space == "seckill"}
-    assert {value for _, space, _, value in watched() if space == "seckill"} == {
-        "Sub seckill-${Stage}"
-    }
-    assert {"outbox_age", "journal_conflict"} <= alarmed
-    shown = {m[1] for widget in widgets() for m in widget["metrics"] if m[0] == "seckill"}
-    shown |= set(re.findall(r'MetricName=\\?"(\w+)', json.dumps(widgets()).replace('\\"', '"')))
-    assert {"grabs", "sold", "held", "available", "time_to_visible", "outbox_age"} <= shown
-    assert (alarmed | shown) - emitted() == set()
-
-
-def test_the_dashboard_shows_every_queue() -> None:
-    queues = of_type(load()["Resources"], "AWS::SQS::Queue").values()
-    [shown] = [w["metrics"] for w in widgets() if w["metrics"][0][0] == "AWS/SQS"]
-    assert {metric[-1] for metric in shown} == {
-        queue["QueueName"].removeprefix("Sub ") for queue in queues
-    }
-
-
-def test_every_alarm_is_told_and_no_alarm_asks_for_more_metrics_than_it_may() -> None:
-    for name, alarm in alarms().items():
-        assert alarm["AlarmActions"] == ["Ref AlarmTopic"], name
-        assert len(alarm.get("Metrics", [])) <= 11, name  # ten, and the expression
-        assert alarm["AlarmName"].startswith("Sub seckill-${Stage}-"), name  # the topic's policy
-
-
-def test_api_alarms_have_the_names_that_chalice_gives() -> None:
-    config = json.loads((CHALICELIB.parent / ".chalice" / "config.json").read_text())
-    parameters = load(WATCH)["Parameters"]
-    assert parameters["ApiName"]["Default"] == entry_points.app.app_name
-    assert parameters["ApiStage"]["Default"] == config["api_gateway_stage"]
 
 
 def test_outputs_have_what_a_deployment_needs_and_no_secret() -> None:
@@ -266,60 +146,6 @@ def test_both_templates_mean_the_same_by_a_parameter() -> None:
     shared = set(there) & set(here)
     assert shared == {"Stage", "StoreKind", "StoreMaximumGigabytes"}
     assert {name: here[name] for name in shared} == {name: there[name] for name in shared}
-
-
-@pytest.mark.parametrize(("kind", "nodes"), [("node", 4), ("serverless", 2)])
-def test_the_stores_alarms_are_about_the_store_that_the_template_names(
-    kind: str, nodes: int
-) -> None:
-    resources = in_cloud(kind)
-    [name] = [
-        properties.get("ReplicationGroupId") or properties["ServerlessCacheName"]
-        for resource in resources.values()
-        if resource["Type"].startswith(("AWS::ElastiCache::Re", "AWS::ElastiCache::Serverless"))
-        for properties in [resource["Properties"]]
-    ]
-    told = [
-        dimension["Value"]
-        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
-        for metric in walk(alarm)
-        if metric.get("Namespace") == "AWS/ElastiCache"
-        for dimension in metric["Dimensions"]
-    ]
-    assert len(told) == nodes
-    suffixes = {"-001", "-002"} if kind == "node" else {""}
-    assert set(told) == {f"{name}{suffix}" for suffix in suffixes}
-
-
-def test_an_address_that_sends_too_many_commands_is_told_when_to_come_back() -> None:
-    [acl] = of_type(in_cloud(), "AWS::WAFv2::WebACL").values()
-    assert (acl["Scope"], acl["DefaultAction"]) == ("REGIONAL", {"Allow": {}})
-    [rule] = acl["Rules"]
-    rate = rule["Statement"]["RateBasedStatement"]
-    assert (rate["AggregateKeyType"], rate["Limit"]) == ("IP", "Ref CommandsPerAddress")
-    block = rule["Action"]["Block"]["CustomResponse"]
-    headers = {header["Name"]: header["Value"] for header in block["ResponseHeaders"]}
-    assert headers == {"Retry-After": str(rate["EvaluationWindowSec"])}
-    body = json.loads(acl["CustomResponseBodies"][block["CustomResponseBodyKey"]]["Content"])
-    assert (block["ResponseCode"], body["status"], body["code"]) == (429, 429, "TOO_MANY_REQUESTS")
-    # A sample of a request has its token.
-    assert not [v for v in walk(acl) if v.get("SampledRequestsEnabled")]
-
-
-def test_only_commands_count_and_no_spelling_of_their_path_escapes() -> None:
-    [acl] = of_type(in_cloud(), "AWS::WAFv2::WebACL").values()
-    match = acl["Rules"][0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]
-    match = match["ByteMatchStatement"]
-    assert (match["FieldToMatch"], match["PositionalConstraint"]) == ({"UriPath": {}}, "CONTAINS")
-    assert [one["Type"] for one in match["TextTransformations"]] == ["URL_DECODE"]
-    config = json.loads((CHALICELIB.parent / ".chalice" / "config.json").read_text())
-    counted = {
-        path
-        for path in entry_points.app.routes
-        if match["SearchString"] in f"/{config['api_gateway_stage']}{path}"
-    }
-    assert counted == {path for path in entry_points.app.routes if path.startswith("/command/")}
-    assert len(counted) >= 3
 
 
 def test_the_scan_sees_the_cloud() -> None:
