@@ -124,10 +124,9 @@ ASSUMED, LIMITS, PRICES = Assumed(), Limits(), Prices()
 API_GB, CONSUMER_GB = 1.0, 0.5  # lambda_memory_size in .chalice/config.json
 QUEUES, WRITES = 3, 5  # of a coupon's event; the rows and index entries of a batch of one
 
-_REMEMBERED = "as remembered, check before use"
 _GUIDE = "docs.aws.amazon.com"
 
-# Where each input comes from. "Read" is when a stored copy was read, not when it was written.
+# Where each input comes from. "Read" is when a copy was made, not when the page was written.
 SOURCES: Mapping[str, str] = {
     "units_per_customer": "assumed; the demo has 0.7 %",
     "peak_share": "assumed: five times the mean of the minute",
@@ -138,39 +137,39 @@ SOURCES: Mapping[str, str] = {
     "platform_log_bytes": "assumed: START, END and REPORT",
     "own_log_bytes": "a line of `grabs` (chalicelib/commands/grab.py), counted",
     "answer_bytes": "assumed, headers included",
-    "trace_share": f"X-Ray's default rule, {_REMEMBERED}",
+    "trace_share": f"X-Ray's default rule: {_GUIDE}/xray, xray-console-sampling.html",
     "sign_in_minutes": "tokens are valid for an hour (infra/template.yaml)",
     "admitted": "assumed, for each unit",
     "gateway_per_s": f"{_GUIDE}/apigateway/latest/developerguide/limits.html, copy of 2025",
-    "gateway_burst": "a copy of the same page as kept by rate-limits.apis.io; not ours to ask for",
-    "environment_per_s": "Lambda quotas as kept by rate-limits.apis.io: ten times concurrency",
-    "environments": f"{_GUIDE}/lambda/latest/dg/gettingstarted-limits.html; new accounts less",
-    "environments_per_10_s": f"{_GUIDE}/lambda/latest/dg/scaling-behavior.html; for each function",
-    "topic_per_s": "notes that quote the SNS quotas page; down to 300 in small regions",
+    "gateway_burst": "a newer copy of the same page; not ours to ask for",
+    "environment_per_s": f"{_GUIDE}/lambda, gettingstarted-limits.html, read September 2026",
+    "environments": "the same page; new accounts less",
+    "environments_per_10_s": "the same page; for each function",
+    "topic_per_s": f"{_GUIDE}/general/latest/gr/sns.html; down to 300 in small regions",
     "partition_writes_per_s": f"{_GUIDE}/amazondynamodb, warm-throughput-scenarios.html",
     "table_writes_per_s": "the same page: a new on-demand table, before it is warmed",
-    "connections": f"{_GUIDE}/AmazonElastiCache, RedisConfiguration.html (told of Serverless)",
-    "sign_ins_per_s": f"Cognito's UserAuthentication, {_REMEMBERED}",
+    "connections": "AWS Database Blog, May 2025, clients and ElastiCache: a node, and Serverless",
+    "sign_ins_per_s": f"{_GUIDE}/cognito, quotas.html: UserAuthentication",
     "mb_per_vcpu": f"{_GUIDE}/lambda/latest/dg/configuration-memory.html",
-    "rest_million": f"{_GUIDE}/whitepapers, best-practices-api-gateway-private-apis-integration",
+    "rest_million": f"{_GUIDE}, best-practices-api-gateway-private-apis-integration, April 2025",
     "http_million": "the same page",
     "load_balancer_unit_hour": "cloud-horizons.com, May 2026, quoting AWS",
     "connections_per_unit": "the same page: new connections a second",
-    "container_cpu_hour": f"Fargate, {_REMEMBERED}",
-    "container_gb_hour": f"Fargate, {_REMEMBERED}",
+    "container_cpu_hour": "Fargate: wring.co, March 2026, quoting AWS",
+    "container_gb_hour": "the same page",
     "invocation_million": f"{_GUIDE}/whitepapers, how-aws-pricing-works, lambda.html",
     "gb_second": "the same page; x86",
-    "provisioned_gb_second": f"{_REMEMBERED}",
+    "provisioned_gb_second": "wring.co, March 2026, quoting AWS; x86",
     "log_gb": "factualminds.com, June 2026, quoting AWS",
-    "trace_million": f"{_REMEMBERED}",
+    "trace_million": "aws.amazon.com/xray/pricing, the German copy",
     "out_gb": "apigatewaycost.com, 2026, quoting AWS",
     "publish_million": "factualminds.com, June 2026; delivery to SQS is free",
     "queue_million": "cloudburn.io, March 2026, quoting AWS",
     "write_million": "airbyte.com, July 2025: half of what it was before November 2024",
-    "node_hour": f"cache.r7g.xlarge for Valkey, {_REMEMBERED}",
-    "endpoint_hour": f"an interface endpoint in one zone, {_REMEMBERED}",
-    "account_month": f"Cognito Essentials, {_REMEMBERED}",
-    "accounts_free": f"the same, {_REMEMBERED}",
+    "node_hour": "cache.r7g.xlarge, Valkey: Netflix's service-capacity-modeling, September 2026",
+    "endpoint_hour": "an interface endpoint in one zone: zacfukuda.com, June 2026",
+    "account_month": "Cognito Essentials: aws.amazon.com/cognito/pricing, read September 2026",
+    "accounts_free": "the same page",
 }  # fmt: skip
 
 
