@@ -17,7 +17,7 @@ UV := .venv/bin/uv
 READY := .venv/.ready
 SCANNER := .venv/checkov/.ready
 
-.PHONY: help install demo up token test check bench fuzz chaos e2e deploy smoke logs destroy clean
+.PHONY: help install demo up token test check bench fuzz chaos e2e deploy smoke logs keys destroy clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -82,6 +82,9 @@ smoke: $(READY) ## Does a deployed sale work? STAGE=, or URL= of an open one
 
 logs: $(READY) ## Follow what the functions say. STAGE= FILTER=
 	@$(PYTHON) -m infra.logs $(STAGE) $(if $(FILTER),--filter '$(FILTER)')
+
+keys: $(READY) ## Put a stage's admission keys in place, without deploying. STAGE=
+	@$(PYTHON) -m infra.keys $(STAGE)
 
 destroy: $(READY) ## Take a stage down, with its data. STAGE= CONFIRM=prod
 	@$(PYTHON) -m infra.destroy $(STAGE)

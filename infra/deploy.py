@@ -52,15 +52,12 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
     if adopted:
         say(f"found in the account, and gone on with: {', '.join(adopted)}")
     keep_logs(session.client("logs"), config, name)
-    run_chalice("deploy", name)
+    admission = keys.read(session.client("ssm"), name) if cloud else None
+    run_chalice("deploy", name, keyed=admission)
     if cloud:
-        keyed = keys.put_in_place(session.client("ssm"), session.client("lambda"), name)
-        say(
-            "admission keys are in place"
-            if keyed
-            else f"no tokens: {keys.parameter(name)} is empty"
-        )
         protect(session, api_of(config, name), name, outputs)
+        empty = f"no tokens: {keys.parameter(name)} is empty"
+        say("admission keys are in place" if admission else empty)
     return adopt.api_url(ROOT, name)
 
 
@@ -148,21 +145,32 @@ def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
         logs.put_retention_policy(logGroupName=group, retentionInDays=days)
 
 
-def run_chalice(command: str, name: str, environ: Mapping[str, str] | None = None) -> None:
+def run_chalice(
+    command: str, name: str, environ: Mapping[str, str] | None = None, keyed: str | None = None
+) -> None:
     """Run a command of Chalice's; its output is shown as it comes.
 
-    environ: settings for where the stage has none.
+    environ: settings for where the stage has none. keyed: admission keys for the function that
+    answers; they are in no file, no argument and no output.
 
     Raises:
         DeployFault: it failed.
     """
-    done = subprocess.run(  # noqa: S603 - our own command
-        [str(CHALICE), command, "--stage", name],
+    program, settings, told = [str(CHALICE)], {**os.environ, **(environ or {})}, None
+    if keyed is not None:
+        program, told = [sys.executable, "-m", "infra.keyed_chalice"], subprocess.PIPE
+        settings |= {keys.NAME: keyed, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [*program, command, "--stage", name],
         cwd=ROOT,
-        env={**os.environ, **(environ or {})},
-        check=False,
-    )
-    if done.returncode:
+        env=settings,
+        stdout=told,
+        stderr=subprocess.STDOUT if told else None,
+        text=True,
+    ) as running:
+        for line in running.stdout or ():
+            say(keys.without(keyed or "", line.rstrip("\n")))
+    if running.returncode:
         message = f"chalice {command} failed, see above; what runs goes on, and running this again is safe"  # noqa: E501
         raise DeployFault(message)
 
