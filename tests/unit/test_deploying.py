@@ -1,17 +1,19 @@
 """Deploying, as a user meets it: one line for each fault, and steps that may be repeated."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from infra import account, deploy, destroy, logs, package_size, stage
+from infra import account, deploy, destroy, keys, logs, package_size, smoke, stage
 from infra.faults import DeployFault
 from localstack.cloud import ROOT
 from tests.unit.test_stage import OUTPUTS
@@ -61,6 +63,29 @@ def test_a_stage_that_is_here_or_nowhere_may_be_deployed(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert account.account(DEPLOYED, "dev").region_name == "eu-west-1"
     assert account.account(stage.read(), "prod").region_name == "eu-west-1"
+
+
+@pytest.mark.parametrize("environ", [{}, {"AWS_ENDPOINT_URL": ""}, {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+}])  # fmt: skip
+@pytest.mark.parametrize("program", [deploy, destroy, smoke, logs, keys])
+def test_the_open_stage_never_gets_near_a_real_account(
+    program: Any,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def called(*_: Any, **__: Any) -> None:
+        pytest.fail("AWS was called")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", called)
+    monkeypatch.setattr(sys, "argv", ["program", *(["--stage"] * (program is smoke)), "local"])
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert program.main() == 1
+    said = capsys.readouterr()
+    assert re.fullmatch(r"seckill: stage local is open .* set AWS_ENDPOINT_URL; .*\n", said.err)
+    assert said.out == ""
 
 
 def test_prod_is_not_taken_down_by_accident() -> None:
