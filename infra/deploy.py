@@ -55,7 +55,8 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
     admission = keys.read(session.client("ssm"), name) if cloud else None
     run_chalice("deploy", name, keyed=admission)
     if cloud:
-        protect(session, api_of(config, name), name, outputs)
+        origin = stage.variable(config, name, "CORS_ORIGIN")
+        protect(session, api_of(config, name), name, outputs, origin)
         empty = f"no tokens: {keys.parameter(name)} is empty"
         say("admission keys are in place" if admission else empty)
     return adopt.api_url(ROOT, name)
@@ -107,9 +108,13 @@ def api_of(config: Mapping[str, Any], name: str) -> edge.Api | None:
 
 
 def protect(
-    session: boto3.Session, api: edge.Api | None, name: str, outputs: Mapping[str, str]
+    session: boto3.Session,
+    api: edge.Api | None,
+    name: str,
+    outputs: Mapping[str, str],
+    cors_origin: str = "",
 ) -> None:
-    """Set the API's limits, and put the web ACL before it.
+    """Set the API's limits, put the web ACL before it, and give its own refusals our form.
 
     Raises:
         DeployFault: there is no API, or AWS refuses.
@@ -117,11 +122,13 @@ def protect(
     if api is None:
         message = f"{name} has no API: chalice deploy made none"
         raise DeployFault(message)
-    chosen = choices_of(name)
-    edge.limit(session.client("apigateway"), api, chosen)
+    chosen, gateway = choices_of(name), session.client("apigateway")
+    edge.limit(gateway, api, chosen)
     say(f"limits: {chosen.crowd.per_second} requests a second, {chosen.paying.per_second} to pay")
     edge.guard(session.client("wafv2"), stage_arn(session, api), outputs["WebAclArn"])
     say("the web ACL is before the API")
+    edge.answer(gateway, api, cors_origin)
+    say("what API Gateway refuses by itself has the form of our refusals")
 
 
 def stage_arn(session: boto3.Session, api: edge.Api) -> str:

@@ -78,6 +78,12 @@ def gateway_stage(config: Mapping[str, Any], stage: str) -> str:
     return str(_stage(config, stage).get("api_gateway_stage", everywhere))
 
 
+def variable(config: Mapping[str, Any], stage: str, name: str) -> str:
+    """A setting of all the stage's functions; empty if it has none."""
+    everywhere = config.get("environment_variables", {})
+    return str({**everywhere, **_stage(config, stage)["environment_variables"]}.get(name, ""))
+
+
 def home(config: Mapping[str, Any], stage: str) -> tuple[str, str] | None:
     """(region, account) where the stage was deployed last; None if it never was."""
     arn = _stage(config, stage).get("environment_variables", {}).get("TOPIC_ARN")

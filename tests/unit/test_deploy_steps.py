@@ -18,6 +18,7 @@ from infra.choices import CHOICES
 from infra.faults import DeployFault
 from tests.unit.test_stage import OUTPUTS
 
+_ORIGIN = "gatewayresponse.header.Access-Control-Allow-Origin"
 GOOD = f"one:{b64encode(b'thirty-two bytes are the least..').decode()}"
 
 
@@ -68,6 +69,11 @@ class Cloud:
         assert self.api is not None
         return client("apigateway").get_stage(restApiId=self.api.id, stageName="api")
 
+    def answers(self) -> dict[str, Any]:
+        assert self.api is not None
+        found = client("apigateway").get_gateway_responses(restApiId=self.api.id)["items"]
+        return {told["responseType"]: told for told in found}
+
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
@@ -76,7 +82,9 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         made = Cloud(tmp_path)
         config = tmp_path / ".chalice" / "config.json"
         config.parent.mkdir()
-        stage.write(stage.without_outputs(stage.read(), "dev"), config)
+        before = stage.without_outputs(stage.read(), "dev")
+        before["stages"]["dev"]["environment_variables"]["CORS_ORIGIN"] = "https://shop.example"
+        stage.write(before, config)
         monkeypatch.setattr(stage, "CONFIG", config)
         monkeypatch.setattr(deploy, "ROOT", tmp_path)
         monkeypatch.setattr(deploy, "apply_templates", made.apply_templates)
@@ -95,7 +103,22 @@ def test_a_deployment_ends_with_an_api_that_is_protected(cloud: Cloud) -> None:
     for _ in range(2):
         assert deploy.deploy("dev") == "https://a/api"
         assert protected(cloud)
+        origin = cloud.answers()["THROTTLED"]["responseParameters"][_ORIGIN]
+        assert origin == "'https://shop.example'"
     assert cloud.deployed == [None, None]
+
+
+def test_an_api_that_can_not_be_given_our_answers_is_protected_all_the_same(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        message = "TooManyRequestsException"
+        raise DeployFault(message)
+
+    monkeypatch.setattr(edge, "answer", refused)
+    with pytest.raises(DeployFault, match="TooMany"):
+        deploy.deploy("dev")
+    assert protected(cloud)
 
 
 def test_chalice_is_handed_the_keys(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
