@@ -12,7 +12,9 @@ from infra import adopt, edge, stack, stage
 from infra.account import LOCAL, account, client_of
 from infra.deploy import NO_POOL, api_of, run_chalice, say, stack_names, stage_arn
 from infra.faults import DeployFault, told_in_one_line
+from infra.keys import parameter
 from infra.package import ROOT
+from infra.policies import GRANTS, log_group
 
 _ASKS_FIRST = ("prod",)
 
@@ -40,8 +42,9 @@ def destroy(name: str, confirmed: str) -> None:
         run_chalice("delete", name, NO_POOL)
     for full in reversed(stack_names(name)):
         stack.remove(session.client("cloudformation"), full, say)
+    forget_logs(session.client("logs"), name)
     stage.write(stage.without_outputs(stage.read(), name))
-    say(f"{name} is gone")
+    say(f"{name} is gone; keys of admission tokens are left, if there were any: {parameter(name)}")
 
 
 def refuse_what_is_protected(client: adopt.Client, name: str) -> None:
@@ -65,6 +68,18 @@ def refuse_what_is_protected(client: adopt.Client, name: str) -> None:
     if protected:
         message = f"{', '.join(protected)}: protected from deletion, so nothing was changed; docs/deploy.md says under 'Taking production down' how to switch that off"  # noqa: E501
         raise DeployFault(message)
+
+
+def forget_logs(logs: Any, name: str) -> None:
+    """Delete what the functions said: Chalice leaves it, and takes the retention away from it.
+
+    Raises:
+        DeployFault: it can't be deleted.
+    """
+    misnamed = f"/aws/lambda/seckill-{name}-api_handler"  # Chalice's, and always empty
+    with told_in_one_line():
+        for group in (*(log_group(name, function) for function in GRANTS), misnamed):
+            _found(logs.delete_log_group, logGroupName=group)
 
 
 def _found(ask: Callable[..., Any], **of: str) -> Any:

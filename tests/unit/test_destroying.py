@@ -103,6 +103,21 @@ def test_what_is_half_gone_is_taken_down_all_the_same(deleted: list[str]) -> Non
     destroy.refuse_what_is_protected(client, "prod")
 
 
+def test_what_its_functions_said_is_gone_and_what_other_stages_said_is_not(
+    deleted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = client("logs")
+    for group in ("prod", "prod-sweep", "prod-api_handler", "production", "dev"):
+        logs.create_log_group(logGroupName=f"/aws/lambda/seckill-{group}")
+    for _ in range(2):
+        destroy.destroy("prod", "prod")
+        groups = logs.describe_log_groups()["logGroups"]
+        assert [group["logGroupName"] for group in groups] == [
+            "/aws/lambda/seckill-dev", "/aws/lambda/seckill-production",
+        ]  # fmt: skip
+    assert capsys.readouterr().out.endswith("if there were any: /seckill/prod/admission-keys\n")
+
+
 def test_the_way_that_is_told_is_there() -> None:
     text = (ROOT / "docs" / "deploy.md").read_text()
     assert "## Taking production down" in text

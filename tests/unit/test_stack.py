@@ -108,6 +108,19 @@ def test_one_that_is_half_deleted_is_not_said_to_be_empty(
         stack.apply(client, stack.Stack(NAME, "{}"), said.append, 0)
 
 
+def test_one_whose_network_is_still_held_says_to_go_on_later(
+    stubbed: tuple[Any, Stubber], said: list[str]
+) -> None:
+    client, answers = stubbed
+    held = failed(("SubnetA", "DELETE_FAILED", "The subnet has dependencies"))
+    answers.add_response("describe_stacks", described("CREATE_COMPLETE"))
+    answers.add_response("delete_stack", {})
+    answers.add_response("describe_stacks", described("DELETE_FAILED"))
+    answers.add_response("describe_stack_events", held)
+    with pytest.raises(DeployFault, match=r"SubnetA: The subnet .*; saying it again later goes on"):
+        stack.remove(client, NAME, said.append, 0)
+
+
 def test_one_whose_rollback_failed_says_how_to_go_on(
     stubbed: tuple[Any, Stubber], said: list[str]
 ) -> None:
