@@ -40,6 +40,7 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
         DeployFault: a step failed; the message says which, and running it again is safe.
     """
     config = stage.read()
+    keep_days = stage.log_days(config, name)
     session = account(config, name)
     cloud = name != LOCAL
     outputs = apply_templates(session.client("cloudformation"), name, allow_loss=allow_loss)
@@ -51,7 +52,7 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
         adopted = adopt.adopt(client_of(session), ROOT, name)
     if adopted:
         say(f"found in the account, and gone on with: {', '.join(adopted)}")
-    keep_logs(session.client("logs"), config, name)
+    keep_logs(session.client("logs"), name, keep_days)
     admission = keys.read(session.client("ssm"), name) if cloud else None
     run_chalice("deploy", name, keyed=admission)
     if cloud:
@@ -137,14 +138,13 @@ def stage_arn(session: boto3.Session, api: edge.Api) -> str:
     return api.arn(region, session.get_partition_for_region(region))
 
 
-def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
+def keep_logs(logs: Any, name: str, days: int) -> None:
     """Make the log group of the routes' function: Chalice gets its name wrong.
 
     Raises:
         DeployFault: it can't be made.
     """
     group = log_group(name, "api_handler")
-    days = config["stages"][name]["log_retention_in_days"]
     with told_in_one_line():
         there = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         if group not in [found["logGroupName"] for found in there]:

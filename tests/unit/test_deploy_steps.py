@@ -130,6 +130,16 @@ def test_chalice_is_handed_the_keys(cloud: Cloud, capsys: pytest.CaptureFixture[
     assert GOOD not in said
 
 
+def test_a_stage_that_would_keep_its_logs_for_ever_is_left_as_it_is(cloud: Cloud) -> None:
+    config = stage.read()
+    del config["stages"]["dev"]["log_retention_in_days"]
+    stage.write(config)
+    with pytest.raises(DeployFault, match="log_retention_in_days"):
+        deploy.deploy("dev")
+    assert stage.read() == config
+    assert cloud.deployed == []
+
+
 def test_keys_that_are_none_stop_a_deployment_before_there_is_an_api(cloud: Cloud) -> None:
     cloud.write_keys(GOOD, "String")
     with pytest.raises(DeployFault, match="not encrypted"):

@@ -97,9 +97,17 @@ def test_prod_is_not_taken_down_by_accident() -> None:
 def test_the_routes_function_has_a_log_group_that_does_not_keep_for_ever() -> None:
     client = boto3.client("logs")
     for _ in range(2):
-        deploy.keep_logs(client, stage.read(), "dev")
+        deploy.keep_logs(client, "dev", stage.log_days(stage.read(), "dev"))
     [group] = client.describe_log_groups()["logGroups"]
     assert (group["logGroupName"], group["retentionInDays"]) == ("/aws/lambda/seckill-dev", 7)
+
+
+def test_a_stage_that_would_keep_its_logs_for_ever_is_one_line() -> None:
+    config = stage.read()
+    del config["stages"]["dev"]["log_retention_in_days"]
+    with pytest.raises(DeployFault, match="stage dev has no log_retention_in_days"):
+        stage.log_days(config, "dev")
+    assert stage.log_days({**config, "log_retention_in_days": 3}, "dev") == 3
 
 
 @mock_aws
