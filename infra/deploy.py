@@ -17,6 +17,7 @@ from infra import adopt, edge, keys, smoke, stack, stage
 from infra.account import LOCAL, account, client_of
 from infra.choices import choices_of
 from infra.faults import DeployFault, told_in_one_line
+from infra.hidden import NAME, without
 from infra.package import CHALICE, ROOT
 from infra.policies import log_group
 
@@ -166,7 +167,7 @@ def run_chalice(
     program, settings, told = [str(CHALICE)], {**os.environ, **(environ or {})}, None
     if keyed is not None:
         program, told = [sys.executable, "-m", "infra.keyed_chalice"], subprocess.PIPE
-        settings |= {keys.NAME: keyed, "PYTHONUNBUFFERED": "1"}
+        settings |= {NAME: keyed, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(  # noqa: S603 - our own command
         [*program, command, "--stage", name],
         cwd=ROOT,
@@ -176,7 +177,7 @@ def run_chalice(
         text=True,
     ) as running:
         for line in running.stdout or ():
-            say(keys.without(keyed or "", line.rstrip("\n")))
+            say(without(keyed or "", line.rstrip("\n")))
     if running.returncode:
         message = f"chalice {command} failed, see above; what runs goes on, and running this again is safe"  # noqa: E501
         raise DeployFault(message)

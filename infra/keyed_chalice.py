@@ -14,7 +14,7 @@ from typing import Any
 import chalice.cli
 from chalice.cli.factory import CLIFactory
 
-_NAME = "ADMISSION_KEYS"
+from infra.hidden import NAME, hide
 
 
 def factory(keys: str, *arguments: Any, **more: Any) -> Any:
@@ -22,6 +22,7 @@ def factory(keys: str, *arguments: Any, **more: Any) -> Any:
     made: Any = CLIFactory(*arguments, **more)
     made.load_project_config = partial(_keyed, made.load_project_config, keys)
     made.load_chalice_app = partial(_imported, made.load_chalice_app)
+    made.create_botocore_session = partial(_discreet, made.create_botocore_session, keys)
     return made
 
 
@@ -29,20 +30,26 @@ def _keyed(load: Any, keys: str) -> Any:
     config = load()
     for stage in config["stages"].values():  # Chalice reads the one that it deploys
         handler = stage.setdefault("lambda_functions", {}).setdefault("api_handler", {})
-        handler.setdefault("environment_variables", {})[_NAME] = keys
+        handler.setdefault("environment_variables", {})[NAME] = keys
     return config
 
 
 def _imported(load: Any, environ: Mapping[str, str], **more: Any) -> Any:
     """The app: Chalice sets the function's settings here too, and the keys are not for here."""
-    return load({name: value for name, value in environ.items() if name != _NAME}, **more)
+    return load({name: value for name, value in environ.items() if name != NAME}, **more)
+
+
+def _discreet(create: Any, keys: str, **more: Any) -> Any:
+    session = create(**more)
+    hide(session, keys)
+    return session
 
 
 def main() -> int:
     """Run a command of Chalice's."""
     program: Any = chalice.cli
     # Taken out of the environment, which the app and pip see.
-    program.CLIFactory = partial(factory, os.environ.pop(_NAME))
+    program.CLIFactory = partial(factory, os.environ.pop(NAME))
     code: int = program.main()
     return code
 

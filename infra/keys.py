@@ -17,9 +17,8 @@ from chalicelib.config import InvalidSetting, read_settings
 from infra import stage
 from infra.account import account
 from infra.faults import DeployFault, told_in_one_line
+from infra.hidden import NAME, hide
 from infra.policies import function_name
-
-NAME = "ADMISSION_KEYS"
 
 
 def parameter(stage: str) -> str:
@@ -62,26 +61,15 @@ def put_in_place(ssm: Any, functions: Any, stage: str) -> bool:
     if keys is None:
         return False
     function = function_name(stage, "api_handler")
-    try:
-        with told_in_one_line():
-            there = functions.get_function_configuration(FunctionName=function)
-            functions.update_function_configuration(
-                FunctionName=function,
-                Environment={"Variables": {**there["Environment"]["Variables"], NAME: keys}},
-            )
-            functions.get_waiter("function_updated_v2").wait(FunctionName=function)
-    except DeployFault as fault:
-        # Lambda shows all settings to who has too many of them.
-        raise DeployFault(without(keys, str(fault))) from None
+    hide(functions.meta.events, keys)
+    with told_in_one_line():
+        there = functions.get_function_configuration(FunctionName=function)
+        functions.update_function_configuration(
+            FunctionName=function,
+            Environment={"Variables": {**there["Environment"]["Variables"], NAME: keys}},
+        )
+        functions.get_waiter("function_updated_v2").wait(FunctionName=function)
     return True
-
-
-def without(keys: str, text: str) -> str:
-    """`text` with stars in place of each key."""
-    for entry in keys.split(","):
-        if secret := entry.strip().partition(":")[2]:
-            text = text.replace(secret, "***")
-    return text
 
 
 def main() -> int:

@@ -5,14 +5,17 @@ What ships is not packaged here (requirements.txt is empty); that is `make e2e`'
 
 import json
 import re
+import traceback
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from chalice.cli.factory import CLIFactory
+from chalice.deploy.deployer import ChaliceDeploymentError
 from chalice.utils import UI
 from moto import mock_aws
 
@@ -206,6 +209,32 @@ def test_the_routes_function_has_its_keys_in_every_moment_of_a_deployment(projec
     written = [path for path in project.rglob("*") if path.is_file()]
     assert adopt.record_path(project, "local") in written
     assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.usefixtures("account")
+def test_what_lambda_refuses_is_told_without_keys_however_chalice_breaks_its_lines(
+    project: Path,
+) -> None:
+    """Lambda shows all settings to who has more than 4 KB of them; Chalice wraps them."""
+
+    def refuse(params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | None:
+        told = params["body"].decode()
+        if "ADMISSION_KEYS" not in told:
+            return None
+        error = {"Code": "TooLarge", "Message": f"too much: {told}"}
+        return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
+
+    factory = keyed_chalice.factory(f"one:{SECRET},two:{NEXT}", str(project), environ={})
+    session = factory.create_botocore_session()
+    session.register("before-call.lambda.CreateFunction", refuse)
+    config = factory.create_config_obj("local")
+    with pytest.raises(ChaliceDeploymentError) as told:
+        factory.create_default_deployer(session, config, UI()).deploy(config, "local")
+    said = "".join("".join(traceback.format_exception(told.value)).split())
+    assert "toomuch" in said
+    assert '"ADMISSION_KEYS":"one:***,two:***"' in said
+    assert SECRET not in said
+    assert NEXT not in said
 
 
 # What an app could do at worst while Chalice imports it.

@@ -89,7 +89,7 @@ def test_what_would_break_every_request_is_refused_in_one_line_without_the_key(
 
 def test_what_lambda_refuses_is_told_without_the_key() -> None:
     """It shows all settings to who has more than 4 KB of them."""
-    variables = {"ADMISSION_KEYS": GOOD}
+    variables = {"STAGE": "d" * 230, "ADMISSION_KEYS": GOOD}  # our line ends within the key
     with mock_aws():
         ssm = write(GOOD)
         functions = boto3.client("lambda")
@@ -100,6 +100,6 @@ def test_what_lambda_refuses_is_told_without_the_key() -> None:
             answers.add_client_error(
                 "update_function_configuration", "InvalidParameterValueException", str(variables)
             )
-            with pytest.raises(DeployFault, match="ADMISSION_KEYS': 'monday:\\*\\*\\*'") as refused:
+            with pytest.raises(DeployFault, match="ADMISSION_KEYS': 'monday:") as refused:
                 keys.put_in_place(ssm, functions, "dev")
-    assert SECRET not in "".join(traceback.format_exception(refused.value))
+    assert SECRET[:9] not in "".join(traceback.format_exception(refused.value))
