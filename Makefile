@@ -17,7 +17,7 @@ UV := .venv/bin/uv
 READY := .venv/.ready
 SCANNER := .venv/checkov/.ready
 
-.PHONY: help install demo up token test check bench fuzz chaos e2e deploy smoke logs destroy clean
+.PHONY: help install demo up token test check bench fuzz chaos e2e deploy smoke logs account keys destroy clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,8 +46,8 @@ demo: $(READY) ## 30,000 customers go for 200 coupons; verify every one. CUSTOME
 up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs AUTH=open|jwt REDIS_URL= AWS_ENDPOINT_URL=
 	@REDIS_URL=$(REDIS_URL) AWS_ENDPOINT_URL=$(AWS_ENDPOINT_URL) exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER) --auth $(AUTH)
 
-token: $(READY) ## A token for AUTH=jwt. CUSTOMER=alice or ADMIN=1
-	@$(PYTHON) -m localstack.tokens --customer "$(CUSTOMER)" $(if $(ADMIN),--admin)
+token: $(READY) ## A token for AUTH=jwt: CUSTOMER=alice or ADMIN=1; or of a deployed stage: STAGE= EMAIL=
+	@$(PYTHON) -m $(if $(EMAIL),infra.accounts token $(STAGE) "$(EMAIL)",localstack.tokens --customer "$(CUSTOMER)" $(if $(ADMIN),--admin))
 
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
 	@$(PYTHON) -m pytest
@@ -82,6 +82,12 @@ smoke: $(READY) ## Does a deployed sale work? STAGE=, or URL= of an open one
 
 logs: $(READY) ## Follow what the functions say. STAGE= FILTER=
 	@$(PYTHON) -m infra.logs $(STAGE) $(if $(FILTER),--filter '$(FILTER)')
+
+account: $(READY) ## Make an account of a deployed stage, or change its password. STAGE= EMAIL= ADMIN=1
+	@$(PYTHON) -m infra.accounts make $(STAGE) "$(EMAIL)" $(if $(ADMIN),--admin)
+
+keys: $(READY) ## Put a stage's admission keys in place, without deploying. STAGE=
+	@$(PYTHON) -m infra.keys $(STAGE)
 
 destroy: $(READY) ## Take a stage down, with its data. STAGE= CONFIRM=prod
 	@$(PYTHON) -m infra.destroy $(STAGE)

@@ -17,6 +17,7 @@ from infra import adopt, edge, keys, quota, smoke, stack, stage
 from infra.account import LOCAL, account, client_of
 from infra.choices import choices_of
 from infra.faults import DeployFault, told_in_one_line
+from infra.hidden import NAME, without
 from infra.package import CHALICE, ROOT
 from infra.policies import log_group
 
@@ -40,6 +41,7 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
         DeployFault: a step failed; the message says which, and running it again is safe.
     """
     config = stage.read()
+    keep_days = stage.log_days(config, name)
     session = account(config, name)
     cloud = name != LOCAL
     if cloud:
@@ -53,16 +55,14 @@ def deploy(name: str, *, allow_loss: bool = False) -> str:
         adopted = adopt.adopt(client_of(session), ROOT, name)
     if adopted:
         say(f"found in the account, and gone on with: {', '.join(adopted)}")
-    keep_logs(session.client("logs"), config, name)
-    run_chalice("deploy", name)
+    keep_logs(session.client("logs"), name, keep_days)
+    admission = keys.read(session.client("ssm"), name) if cloud else None
+    run_chalice("deploy", name, keyed=admission)
     if cloud:
-        keyed = keys.put_in_place(session.client("ssm"), session.client("lambda"), name)
-        say(
-            "admission keys are in place"
-            if keyed
-            else f"no tokens: {keys.parameter(name)} is empty"
-        )
-        protect(session, api_of(config, name), name, outputs)
+        origin = stage.variable(config, name, "CORS_ORIGIN")
+        protect(session, api_of(config, name), name, outputs, origin)
+        empty = f"no tokens: {keys.parameter(name)} is empty"
+        say("admission keys are in place" if admission else empty)
     return adopt.api_url(ROOT, name)
 
 
@@ -112,9 +112,13 @@ def api_of(config: Mapping[str, Any], name: str) -> edge.Api | None:
 
 
 def protect(
-    session: boto3.Session, api: edge.Api | None, name: str, outputs: Mapping[str, str]
+    session: boto3.Session,
+    api: edge.Api | None,
+    name: str,
+    outputs: Mapping[str, str],
+    cors_origin: str = "",
 ) -> None:
-    """Set the API's limits, and put the web ACL before it.
+    """Set the API's limits, put the web ACL before it, and give its own refusals our form.
 
     Raises:
         DeployFault: there is no API, or AWS refuses.
@@ -122,11 +126,13 @@ def protect(
     if api is None:
         message = f"{name} has no API: chalice deploy made none"
         raise DeployFault(message)
-    chosen = choices_of(name)
-    edge.limit(session.client("apigateway"), api, chosen)
+    chosen, gateway = choices_of(name), session.client("apigateway")
+    edge.limit(gateway, api, chosen)
     say(f"limits: {chosen.crowd.per_second} requests a second, {chosen.paying.per_second} to pay")
     edge.guard(session.client("wafv2"), stage_arn(session, api), outputs["WebAclArn"])
     say("the web ACL is before the API")
+    edge.answer(gateway, api, cors_origin)
+    say("what API Gateway refuses by itself has the form of our refusals")
 
 
 def stage_arn(session: boto3.Session, api: edge.Api) -> str:
@@ -135,14 +141,13 @@ def stage_arn(session: boto3.Session, api: edge.Api) -> str:
     return api.arn(region, session.get_partition_for_region(region))
 
 
-def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
+def keep_logs(logs: Any, name: str, days: int) -> None:
     """Make the log group of the routes' function: Chalice gets its name wrong.
 
     Raises:
         DeployFault: it can't be made.
     """
     group = log_group(name, "api_handler")
-    days = config["stages"][name]["log_retention_in_days"]
     with told_in_one_line():
         there = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         if group not in [found["logGroupName"] for found in there]:
@@ -150,21 +155,32 @@ def keep_logs(logs: Any, config: dict[str, Any], name: str) -> None:
         logs.put_retention_policy(logGroupName=group, retentionInDays=days)
 
 
-def run_chalice(command: str, name: str, environ: Mapping[str, str] | None = None) -> None:
+def run_chalice(
+    command: str, name: str, environ: Mapping[str, str] | None = None, keyed: str | None = None
+) -> None:
     """Run a command of Chalice's; its output is shown as it comes.
 
-    environ: settings for where the stage has none.
+    environ: settings for where the stage has none. keyed: admission keys for the function that
+    answers; they are in no file, no argument and no output.
 
     Raises:
         DeployFault: it failed.
     """
-    done = subprocess.run(  # noqa: S603 - our own command
-        [str(CHALICE), command, "--stage", name],
+    program, settings, told = [str(CHALICE)], {**os.environ, **(environ or {})}, None
+    if keyed is not None:
+        program, told = [sys.executable, "-m", "infra.keyed_chalice"], subprocess.PIPE
+        settings |= {NAME: keyed, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [*program, command, "--stage", name],
         cwd=ROOT,
-        env={**os.environ, **(environ or {})},
-        check=False,
-    )
-    if done.returncode:
+        env=settings,
+        stdout=told,
+        stderr=subprocess.STDOUT if told else None,
+        text=True,
+    ) as running:
+        for line in running.stdout or ():
+            say(without(keyed or "", line.rstrip("\n")))
+    if running.returncode:
         message = f"chalice {command} failed, see above; what runs goes on, and running this again is safe"  # noqa: E501
         raise DeployFault(message)
 

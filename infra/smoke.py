@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infra import adopt, stack, stage, users
-from infra.account import LOCAL, account
+from infra.account import LOCAL, account, refuse_open_in_the_cloud
 from infra.faults import DeployFault, told_in_one_line
 from infra.http import Sale, expect, within
 from infra.package import ROOT
@@ -133,6 +133,8 @@ def main() -> int:
     parser.add_argument("--stage", default=LOCAL, help="look its URL up in Chalice's note")
     arguments = parser.parse_args()
     try:
+        if arguments.url is None:
+            refuse_open_in_the_cloud(arguments.stage)
         where = (arguments.url or adopt.api_url(ROOT, arguments.stage)).rstrip("/")
         passed = try_stage(arguments.stage, where, print)
     except DeployFault as fault:

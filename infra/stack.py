@@ -23,7 +23,7 @@ _HOLD_WHAT_MATTERS = (
     "AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::ElastiCache::ReplicationGroup",
     "AWS::ElastiCache::ServerlessCache", "AWS::Cognito::UserPool",
 )  # fmt: skip
-_NEVER_WAS_THERE = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+_NEVER_WAS_THERE = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _WELL = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 Say = Callable[[str], None]
@@ -53,6 +53,9 @@ def apply(
         status = _settled(cloudformation, stack.name, say, poll_s)
         if status in _NEVER_WAS_THERE:
             message = f"the stack {stack.name} is in {status}: {_reason(cloudformation, stack.name)}; take it away (`make destroy`), then deploy again"  # noqa: E501
+            raise DeployFault(message)
+        if status == "DELETE_FAILED":
+            message = f"the stack {stack.name} is half deleted: {_reason(cloudformation, stack.name)}; CloudFormation can only go on deleting it: save what is left in its tables if you need it, then `make destroy` and deploy again"  # noqa: E501
             raise DeployFault(message)
         if status == "UPDATE_ROLLBACK_FAILED":
             message = f"the stack {stack.name} is in {status}: {_reason(cloudformation, stack.name)}; mend that, run `aws cloudformation continue-update-rollback --stack-name {stack.name}`, then deploy again"  # noqa: E501
@@ -84,6 +87,19 @@ def outputs(cloudformation: "CloudFormationClient", name: str) -> dict[str, str]
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
+def parts(cloudformation: "CloudFormationClient", name: str, kind: str) -> list[str]:
+    """The physical ids of a stack's resources of one type; none if there is no such stack."""
+    if _describe(cloudformation, name) is None:
+        return []
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    return [
+        part["PhysicalResourceId"]
+        for page in pages
+        for part in page["StackResourceSummaries"]
+        if part["ResourceType"] == kind and part["ResourceStatus"] != "DELETE_COMPLETE"
+    ]
+
+
 def remove(
     cloudformation: "CloudFormationClient", name: str, say: Say, poll_s: float = 5.0
 ) -> None:
@@ -100,7 +116,8 @@ def remove(
         cloudformation.delete_stack(StackName=name)
         status = _settled(cloudformation, name, say, poll_s)
         if status is not None:
-            message = f"the stack {name} ended as {status}: {_reason(cloudformation, name)}"
+            # A function's network interfaces outlive it by up to 45 minutes, and hold the network.
+            message = f"the stack {name} ended as {status}: {_reason(cloudformation, name)}; saying it again later goes on"  # noqa: E501
             raise DeployFault(message)
 
 

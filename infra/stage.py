@@ -78,6 +78,25 @@ def gateway_stage(config: Mapping[str, Any], stage: str) -> str:
     return str(_stage(config, stage).get("api_gateway_stage", everywhere))
 
 
+def variable(config: Mapping[str, Any], stage: str, name: str) -> str:
+    """A setting of all the stage's functions; empty if it has none."""
+    everywhere = config.get("environment_variables", {})
+    return str({**everywhere, **_stage(config, stage)["environment_variables"]}.get(name, ""))
+
+
+def log_days(config: Mapping[str, Any], stage: str) -> int:
+    """For how many days logs are kept.
+
+    Raises:
+        DeployFault: nobody has said it.
+    """
+    days = _stage(config, stage).get("log_retention_in_days", config.get("log_retention_in_days"))
+    if not days:
+        message = f"stage {stage} has no log_retention_in_days in .chalice/config.json: logs would be kept for ever"  # noqa: E501
+        raise DeployFault(message)
+    return int(days)
+
+
 def home(config: Mapping[str, Any], stage: str) -> tuple[str, str] | None:
     """(region, account) where the stage was deployed last; None if it never was."""
     arn = _stage(config, stage).get("environment_variables", {}).get("TOPIC_ARN")

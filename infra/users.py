@@ -11,9 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra import accounts
 from infra.faults import DENIED, DeployFault, told_in_one_line
-
-ADMIN_GROUP = "admin"  # chalicelib/door/identity.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +41,10 @@ def throwaway(cognito: Any, outputs: Mapping[str, str]) -> Iterator[Users]:
         DeployFault: the stack has no user pool, the credentials may not make users, signing in asks
             for more than a password, or a user could not be deleted; the message names them.
     """
-    missing = [name for name in ("UserPoolId", "UserPoolClientId") if not outputs.get(name)]
-    if missing:
-        message = f"no users can be made to try it with: the stack has no output {', '.join(missing)}; deploy it first"  # noqa: E501
-        raise DeployFault(message)
-    pool = _Pool(cognito, outputs["UserPoolId"], outputs["UserPoolClientId"])
+    pool = _Pool(cognito, *accounts.pool_of(outputs))
     try:
         with told_in_one_line():
-            users = Users(pool.sign_up(ADMIN_GROUP), pool.sign_up())
+            users = Users(pool.sign_up(accounts.ADMIN_GROUP), pool.sign_up())
         yield users
     finally:
         pool.clear()
@@ -68,38 +63,15 @@ class _Pool:
         name = f"smoke-{secrets.token_hex(12)}@example.com"
         password = f"{secrets.token_urlsafe(32)}-aA1"
         self._make(name)
-        self.cognito.admin_set_user_password(
-            UserPoolId=self.pool_id, Username=name, Password=password, Permanent=True
-        )
-        if group is not None:
-            self.cognito.admin_add_user_to_group(
-                UserPoolId=self.pool_id, Username=name, GroupName=group
-            )
-        answer = self.cognito.admin_initiate_auth(
-            UserPoolId=self.pool_id,
-            ClientId=self.client_id,
-            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": name, "PASSWORD": password},
-        )
-        if "AuthenticationResult" not in answer:
-            message = f"signing in to the user pool asks for more than a password: {answer.get('ChallengeName')}"  # noqa: E501
-            raise DeployFault(message)
-        found = self.cognito.admin_get_user(UserPoolId=self.pool_id, Username=name)
-        attributes = {one["Name"]: one["Value"] for one in found["UserAttributes"]}
-        return User(attributes["sub"], answer["AuthenticationResult"]["IdToken"])
+        accounts.let_in(self.cognito, self.pool_id, name, password, group)
+        pool = (self.pool_id, self.client_id)
+        token = accounts.id_token(self.cognito, pool, name, password)
+        return User(accounts.subject(self.cognito, self.pool_id, name), token)
 
     def _make(self, name: str) -> None:
         self.names.append(name)  # before it is made: an answer may get lost
         try:
-            self.cognito.admin_create_user(
-                UserPoolId=self.pool_id,
-                Username=name,
-                MessageAction="SUPPRESS",
-                UserAttributes=[
-                    {"Name": "email", "Value": name},
-                    {"Name": "email_verified", "Value": "true"},
-                ],
-            )
+            accounts.create(self.cognito, self.pool_id, name)
         except ClientError as error:
             if error.response["Error"].get("Code") in DENIED:
                 self.names.remove(name)

@@ -1,17 +1,19 @@
 """Deploying, as a user meets it: one line for each fault, and steps that may be repeated."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from infra import account, deploy, destroy, logs, package_size, stage
+from infra import account, deploy, destroy, keys, logs, package_size, smoke, stage
 from infra.faults import DeployFault
 from localstack.cloud import ROOT
 from tests.unit.test_stage import OUTPUTS
@@ -63,6 +65,29 @@ def test_a_stage_that_is_here_or_nowhere_may_be_deployed(monkeypatch: pytest.Mon
     assert account.account(stage.read(), "prod").region_name == "eu-west-1"
 
 
+@pytest.mark.parametrize("environ", [{}, {"AWS_ENDPOINT_URL": ""}, {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+}])  # fmt: skip
+@pytest.mark.parametrize("program", [deploy, destroy, smoke, logs, keys])
+def test_the_open_stage_never_gets_near_a_real_account(
+    program: Any,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def called(*_: Any, **__: Any) -> None:
+        pytest.fail("AWS was called")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", called)
+    monkeypatch.setattr(sys, "argv", ["program", *(["--stage"] * (program is smoke)), "local"])
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert program.main() == 1
+    said = capsys.readouterr()
+    assert re.fullmatch(r"seckill: stage local is open .* set AWS_ENDPOINT_URL; .*\n", said.err)
+    assert said.out == ""
+
+
 def test_prod_is_not_taken_down_by_accident() -> None:
     with pytest.raises(DeployFault, match="say CONFIRM=prod"):
         destroy.destroy("prod", "yes")
@@ -72,9 +97,17 @@ def test_prod_is_not_taken_down_by_accident() -> None:
 def test_the_routes_function_has_a_log_group_that_does_not_keep_for_ever() -> None:
     client = boto3.client("logs")
     for _ in range(2):
-        deploy.keep_logs(client, stage.read(), "dev")
+        deploy.keep_logs(client, "dev", stage.log_days(stage.read(), "dev"))
     [group] = client.describe_log_groups()["logGroups"]
     assert (group["logGroupName"], group["retentionInDays"]) == ("/aws/lambda/seckill-dev", 7)
+
+
+def test_a_stage_that_would_keep_its_logs_for_ever_is_one_line() -> None:
+    config = stage.read()
+    del config["stages"]["dev"]["log_retention_in_days"]
+    with pytest.raises(DeployFault, match="stage dev has no log_retention_in_days"):
+        stage.log_days(config, "dev")
+    assert stage.log_days({**config, "log_retention_in_days": 3}, "dev") == 3
 
 
 @mock_aws

@@ -2,6 +2,7 @@
 
 import io
 import json
+import traceback
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from infra import keys
@@ -83,3 +85,21 @@ def test_what_would_break_every_request_is_refused_in_one_line_without_the_key(
         keys.put_in_place(write(value, type_), functions, "dev")
     assert SECRET[:20] not in str(refused.value)
     assert environment(functions) == {"STAGE": "dev"}
+
+
+def test_what_lambda_refuses_is_told_without_the_key() -> None:
+    """It shows all settings to who has more than 4 KB of them."""
+    variables = {"STAGE": "d" * 230, "ADMISSION_KEYS": GOOD}  # our line ends within the key
+    with mock_aws():
+        ssm = write(GOOD)
+        functions = boto3.client("lambda")
+        with Stubber(functions) as answers:
+            answers.add_response(
+                "get_function_configuration", {"Environment": {"Variables": variables}}
+            )
+            answers.add_client_error(
+                "update_function_configuration", "InvalidParameterValueException", str(variables)
+            )
+            with pytest.raises(DeployFault, match="ADMISSION_KEYS': 'monday:") as refused:
+                keys.put_in_place(ssm, functions, "dev")
+    assert SECRET[:9] not in "".join(traceback.format_exception(refused.value))

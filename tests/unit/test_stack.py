@@ -87,9 +87,7 @@ def test_it_is_updated_by_a_change_set(moto_cloudformation: Any, said: list[str]
     assert boto3.client("sns").list_topics()["Topics"]
 
 
-@pytest.mark.parametrize(
-    "status", ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"]
-)
+@pytest.mark.parametrize("status", ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"])
 def test_one_that_never_came_up_says_why_and_how_to_go_on(
     stubbed: tuple[Any, Stubber], said: list[str], status: str
 ) -> None:
@@ -98,6 +96,29 @@ def test_one_that_never_came_up_says_why_and_how_to_go_on(
     answers.add_response("describe_stack_events", FAILED)
     with pytest.raises(DeployFault, match=f"{status}: Store: no such subnet; .*make destroy"):
         stack.apply(client, stack.Stack(NAME, "{}"), said.append, 0)
+
+
+def test_one_that_is_half_deleted_is_not_said_to_be_empty(
+    stubbed: tuple[Any, Stubber], said: list[str]
+) -> None:
+    client, answers = stubbed
+    answers.add_response("describe_stacks", described("DELETE_FAILED"))
+    answers.add_response("describe_stack_events", FAILED)
+    with pytest.raises(DeployFault, match=r"half deleted: Store: .* save what is left"):
+        stack.apply(client, stack.Stack(NAME, "{}"), said.append, 0)
+
+
+def test_one_whose_network_is_still_held_says_to_go_on_later(
+    stubbed: tuple[Any, Stubber], said: list[str]
+) -> None:
+    client, answers = stubbed
+    held = failed(("SubnetA", "DELETE_FAILED", "The subnet has dependencies"))
+    answers.add_response("describe_stacks", described("CREATE_COMPLETE"))
+    answers.add_response("delete_stack", {})
+    answers.add_response("describe_stacks", described("DELETE_FAILED"))
+    answers.add_response("describe_stack_events", held)
+    with pytest.raises(DeployFault, match=r"SubnetA: The subnet .*; saying it again later goes on"):
+        stack.remove(client, NAME, said.append, 0)
 
 
 def test_one_whose_rollback_failed_says_how_to_go_on(
