@@ -321,14 +321,14 @@ def on_timer_messages(event: SQSEvent) -> None:
 
 @app.lambda_function(name="recover")
 def on_recover(event: dict[str, str], _: Any) -> dict[str, Any]:
-    """`chalice invoke -n recover`: {"promotionId"}, or {} for every live promotion."""
+    """`chalice invoke --stage dev -n recover`: {"promotionId"}, or {} for every live promotion."""
     wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
     return {name: asdict(recover_promotion(name, outside(), repair())) for name in wanted}
 
 
 @app.lambda_function(name="reconcile")
 def on_reconcile(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """`chalice invoke -n reconcile`: {"promotionId", "repair": true}, both optional."""
+    """`chalice invoke --stage dev -n reconcile`: {"promotionId", "repair": true}, both optional."""
     wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
     if event.get("repair"):
         found = {name: reconcile(name, outside(), repair(), read_tables) for name in wanted}
@@ -339,7 +339,7 @@ def on_reconcile(event: dict[str, Any], _: Any) -> dict[str, Any]:
 
 @app.lambda_function(name="rebuild")
 def on_rebuild(event: dict[str, str], _: Any) -> dict[str, Any]:
-    """`chalice invoke -n rebuild`: {"promotionId", "projection"}, both optional."""
+    """`chalice invoke --stage dev -n rebuild`: {"promotionId", "projection"}, both optional."""
     wanted = [event["promotionId"]] if "promotionId" in event else all_ids()
     names = [event["projection"]] if "projection" in event else list(PROJECTIONS)
     return {name: rebuild(name, names) for name in wanted}
