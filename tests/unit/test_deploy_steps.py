@@ -1,6 +1,6 @@
 """A whole deployment against moto: in which order its steps come, and what a failed one leaves.
 
-CloudFormation and Chalice are stood in for: the one gives outputs, the other makes an API.
+CloudFormation, Chalice and the account's quota are stood in for: moto does not have the last.
 """
 
 import json
@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra import adopt, deploy, edge, keys, stage
+from infra import adopt, deploy, edge, keys, quota, stage
 from infra.choices import CHOICES
 from infra.faults import DeployFault
 from tests.unit.test_stage import OUTPUTS
@@ -34,6 +34,8 @@ class Cloud:
         self.folder = folder
         self.api: edge.Api | None = None
         self.deployed: list[str | None] = []
+        self.templates = 0
+        self.runs_enough = True
         visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False}
         acl = client("wafv2").create_web_acl(
             Name="seckill-dev",
@@ -43,7 +45,13 @@ class Cloud:
         )
         self.acl = acl["Summary"]["ARN"]
 
+    def require(self, *_: Any) -> None:
+        if not self.runs_enough:
+            message = "needs more functions at once"
+            raise DeployFault(message)
+
     def apply_templates(self, *_: Any, **__: Any) -> dict[str, str]:
+        self.templates += 1
         return {**OUTPUTS, "WebAclArn": self.acl}
 
     def chalice(self, command: str, name: str, *, keyed: str | None) -> None:
@@ -89,6 +97,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         monkeypatch.setattr(deploy, "ROOT", tmp_path)
         monkeypatch.setattr(deploy, "apply_templates", made.apply_templates)
         monkeypatch.setattr(deploy, "run_chalice", made.chalice)
+        monkeypatch.setattr(quota, "require", made.require)
         yield made
 
 
@@ -97,6 +106,13 @@ def protected(cloud: Cloud) -> bool:
     limit = found.get("methodSettings", {}).get("*/*", {}).get("throttlingRateLimit")
     limited = bool(limit == CHOICES["dev"].crowd.per_second)
     return limited and found.get("webAclArn") == cloud.acl
+
+
+def test_an_account_that_runs_too_few_functions_is_left_as_it_is(cloud: Cloud) -> None:
+    cloud.runs_enough = False
+    with pytest.raises(DeployFault, match="more functions"):
+        deploy.deploy("dev")
+    assert (cloud.templates, cloud.deployed) == (0, [])
 
 
 def test_a_deployment_ends_with_an_api_that_is_protected(cloud: Cloud) -> None:
