@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.config import InvalidSetting, read_settings
+from chalicelib.config import InvalidSetting, read_admission_keys
 from infra.faults import DeployFault, told_in_one_line
 from infra.policies import function_name
 
@@ -40,7 +40,7 @@ def put_in_place(ssm: Any, functions: Any, stage: str) -> bool:
         message = f"{name} is not encrypted: write it again, as a SecureString"
         raise DeployFault(message)
     try:
-        read_settings({_NAME: found["Value"]})
+        read_admission_keys(found["Value"])
     except InvalidSetting as error:
         message = f"{name} holds no keys: {error}"
         raise DeployFault(message) from None

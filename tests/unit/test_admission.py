@@ -448,11 +448,11 @@ def test_a_recovery_keeps_the_door_closed(
 
 
 def test_keys_are_read_in_order_and_never_printed() -> None:
-    current = read_settings({"ADMISSION_KEYS": f"{ONE}, {TWO}"})
+    current = read_settings({"STAGE": "local", "ADMISSION_KEYS": f"{ONE}, {TWO}"})
     assert [key.id for key in current.admission_keys] == ["one", "two"]
     assert current.admission_keys[0].secret == base64.b64decode(ONE.partition(":")[2])
     assert not re.search("secret|" + re.escape(ONE[4:20]), repr(current))
-    assert read_settings({}).admission_keys == ()
+    assert read_settings({"STAGE": "local"}).admission_keys == ()
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_keys_are_read_in_order_and_never_printed() -> None:
 )  # fmt: skip
 def test_keys_that_can_not_be_read_are_refused_and_not_shown(value: str) -> None:
     with pytest.raises(InvalidSetting, match="ADMISSION_KEYS") as refused:
-        read_settings({"ADMISSION_KEYS": value})
+        read_settings({"STAGE": "local", "ADMISSION_KEYS": value})
     assert ONE[4:20] not in str(refused.value)
 
 

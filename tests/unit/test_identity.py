@@ -195,6 +195,12 @@ def test_a_header_that_only_looks_like_a_token_counts_for_nothing_in_the_cloud(
         ({"STAGE": "local", "AUTH": "jwt"}, "JWT_KEY"),
         ({"STAGE": "local", "AUTH": "jwt", "JWT_KEY": "short"}, "JWT_KEY"),
         ({"STAGE": "local", "AUTH": "none"}, "AUTH"),
+        ({"STAGE": "Local", "AUTH": "open"}, "local stage only"),
+        ({"STAGE": "local", "AWS_LAMBDA_FUNCTION_NAME": "f"}, "AUTH=open is for this machine"),
+        (
+            {"STAGE": "local", "AUTH": "jwt", "JWT_KEY": KEY, "AWS_LAMBDA_FUNCTION_NAME": "f"},
+            "AUTH=jwt is for this machine",
+        ),
     ],
 )
 def test_a_stage_that_would_be_open_does_not_start(environ: dict[str, str], word: str) -> None:
@@ -202,8 +208,13 @@ def test_a_stage_that_would_be_open_does_not_start(environ: dict[str, str], word
         read_settings(environ)
 
 
+def test_an_emulator_of_lambda_may_be_open() -> None:
+    emulated = {"STAGE": "local", "AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_ENDPOINT_URL": "http://a"}
+    assert read_settings(emulated).auth == "open"
+
+
 def test_what_is_not_local_asks_for_tokens_unless_told_otherwise() -> None:
-    assert read_settings({}).auth == "open"
+    assert read_settings({"STAGE": "local"}).auth == "open"
     assert read_settings({"STAGE": "dev", "USER_POOL_ARN": POOL}).auth == "cognito"
 
 
