@@ -13,6 +13,8 @@ from typing import Any
 
 # Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
 MAX_TIME_MS = 4_102_444_800_000
+# Java's Long.MAX_VALUE, with which the old system's clients say that a promotion has no end.
+NO_END = 2**63 - 1
 DISCOUNT_DIGITS = 4
 MAX_PRICE = 1_000_000_000
 PRICE_DIGITS = 2
@@ -24,9 +26,12 @@ _MOST_ID = 10**18 - 1
 DIGITS = re.compile(f"[0-9]{{1,{_MOST_DIGITS}}}")
 # What the document promises of times; more forms of ISO 8601 are taken.
 _ISO_8601 = (
-    "^(197[1-9]|19[89][0-9]|20[0-9][0-9])-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
-    "(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?$"
+    "^(197[1-9]|19[89][0-9]|20[0-9][0-9])-(0?[1-9]|1[0-2])-(0?[1-9]|1[0-9]|2[0-8])"
+    "(T([01]?[0-9]|2[0-3]):[0-5]?[0-9]:[0-5]?[0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?$"
 )
+# The old system's clients leave out the noughts: `2017-9-1T8:00:00Z`. A fraction keeps its digit.
+_WITH_DASHES = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ].*)?")
+_ONE_DIGIT = re.compile(r"(?<![0-9.])[0-9](?![0-9])")
 _WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
 
 
@@ -110,7 +115,7 @@ def _time_ms(value: Any) -> int:
     message = "must be epoch milliseconds or an ISO 8601 time, from 1970 to 2100"
     if isinstance(value, str) and not DIGITS.fullmatch(value):
         try:
-            parsed = datetime.fromisoformat(value)
+            parsed = datetime.fromisoformat(_padded(value))
             aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
             value = int(aware.timestamp() * 1000)
         except (ValueError, OverflowError):
@@ -119,6 +124,14 @@ def _time_ms(value: Any) -> int:
         return _whole(value, 0, MAX_TIME_MS)
     except Fault:
         raise Fault(message) from None
+
+
+def _padded(text: str) -> str:
+    return _ONE_DIGIT.sub(r"0\g<0>", text) if _WITH_DASHES.fullmatch(text) else text
+
+
+def _end_ms(value: Any) -> int:
+    return MAX_TIME_MS if str(value) == str(NO_END) else _time_ms(value)
 
 
 def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
@@ -203,4 +216,9 @@ time_ms = Check(
             {"type": "string", "pattern": _ISO_8601, "examples": ["2029-12-01T10:00:00Z"]},
         ]
     },
+)
+# The same, or the one number that stands for no end.
+end_ms = Check(
+    _end_ms,
+    {"anyOf": [*time_ms.schema["anyOf"], {"enum": [NO_END, str(NO_END)]}]},
 )

@@ -92,7 +92,12 @@ OFFER = Model(
         Field("numberOfCoupons", whole(1, MAX_COUPONS), "how many units"),
         Field("discount", checks.discount, "what the list price is multiplied by"),
         Field("publishTime", checks.time_ms, "when it opens; in the past: at once"),
-        Field("finishTime", checks.time_ms, "when it ends; after publishTime, in the future"),
+        Field(
+            "finishTime",
+            checks.end_ms,
+            "when it ends; after publishTime, in the future; 9223372036854775807 (Java's "
+            "Long.MAX_VALUE) is no end, which is the year 2100",
+        ),
         Field("itemId", checks.identifier, "what is sold; it has to exist", needed=False),
         Field(
             "couponsPerCustomer",
