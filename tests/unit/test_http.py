@@ -1,5 +1,7 @@
 """The routes, asked with real Lambda events: answers, bad input, broken parts."""
 
+import json
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +14,7 @@ from chalicelib import publisher as publishing
 from chalicelib.commands import scripts
 from chalicelib.commands.promotions import close_promotion
 from chalicelib.events import parse
-from chalicelib.projections import coupons, journal
+from chalicelib.projections import active_promotions, coupons, journal
 from tests.unit.conftest import Http, metrics
 
 Ask = Callable[..., Http]
@@ -56,6 +58,13 @@ def test_a_created_promotion_is_answered_with_what_was_understood(
         "version": 1,
         "drift": 1,
     }
+
+
+def test_the_old_systems_load_plan_finds_a_promotions_id_in_the_list(http: Ask, sale: str) -> None:
+    for event in receive("active-promotions"):
+        active_promotions.on_event(event)
+    listed = json.dumps(http("GET", "/query/promotions").body, separators=(",", ":"))
+    assert re.findall(r',"promotionId":"(.+?)","publishTime":', listed) == [sale]
 
 
 def test_the_answers_of_a_sale(http: Ask, sale: str) -> None:
