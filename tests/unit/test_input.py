@@ -43,7 +43,7 @@ BAD_OFFERS: dict[str, list[Any]] = {
         4_102_444_800_001, float("-inf"), "1969-12-31T23:59:59Z",
     ],
     "finishTime": [
-        None, 1, 1_600_000_000_000, "2020-01-01", "2101-01-01", "ä", {}, NO_END - 1, NO_END + 1,
+        None, 1, 1_600_000_000_000, "2020-01-01", "2101-01-01", "2017-9-31T12:00:00Z", "ä", {}, NO_END - 1, NO_END + 1,
     ],
     "couponsPerCustomer": [None, 0, 101, 1.5, "many", True],
     "holdSeconds": [None, -1, 86_401, 1.5, "long", True],
