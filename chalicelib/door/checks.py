@@ -13,6 +13,9 @@ from typing import Any
 
 # Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
 MAX_TIME_MS = 4_102_444_800_000
+# What has fewer digits is meant as seconds, or as a day without dashes. As milliseconds it would be
+# in 1970, and open a sale at once; who wants that says 0.
+_LEAST_TIME_MS = 10**12
 # Java's Long.MAX_VALUE, with which the old system's clients say that a promotion has no end.
 NO_END = 2**63 - 1
 DISCOUNT_DIGITS = 4
@@ -112,17 +115,16 @@ def _web_address(value: Any) -> str:
 
 
 def _time_ms(value: Any) -> int:
-    message = "must be epoch milliseconds or an ISO 8601 time, from 1970 to 2100"
-    if isinstance(value, str) and not DIGITS.fullmatch(value):
-        try:
+    try:
+        if isinstance(value, str) and not DIGITS.fullmatch(value):
             parsed = datetime.fromisoformat(_padded(value))
             aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-            value = int(aware.timestamp() * 1000)
-        except (ValueError, OverflowError):
-            raise Fault(message) from None
-    try:
-        return _whole(value, 0, MAX_TIME_MS)
-    except Fault:
+            return _whole(int(aware.timestamp() * 1000), 0, MAX_TIME_MS)
+        return _whole(value, _LEAST_TIME_MS if _whole(value, 0, MAX_TIME_MS) else 0, MAX_TIME_MS)
+    except (ValueError, OverflowError, Fault):
+        message = (
+            "must be epoch milliseconds (0, or 13 digits) or an ISO 8601 time, from 1970 to 2100"
+        )
         raise Fault(message) from None
 
 
@@ -212,7 +214,9 @@ time_ms = Check(
     _time_ms,
     {
         "anyOf": [
-            {"type": "integer", "minimum": 0, "maximum": MAX_TIME_MS},
+            {"type": "integer", "minimum": _LEAST_TIME_MS, "maximum": MAX_TIME_MS},
+            {"enum": [0, "0"]},
+            {"type": "string", "pattern": "^([1-3][0-9]{12}|40[0-9]{11})$"},
             {"type": "string", "pattern": _ISO_8601, "examples": ["2029-12-01T10:00:00Z"]},
         ]
     },

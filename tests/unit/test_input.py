@@ -41,9 +41,12 @@ BAD_OFFERS: dict[str, list[Any]] = {
         None, -1, 1.5, NO_END, "2029-9-31", "2029-9-1T\uff11:00", "tomorrow",
         "2030-02-30", "2030-13-01T00:00:00Z", "", True, [], {},
         4_102_444_800_001, float("-inf"), "1969-12-31T23:59:59Z",
+        # A day without dashes, and seconds: as milliseconds they would be 1970, and open at once.
+        "20291201", 20291201, "1890777600", 1890777600, 10**12 - 1, 1, False,
     ],
     "finishTime": [
-        None, 1, 1_600_000_000_000, "2020-01-01", "2101-01-01", "2017-9-31T12:00:00Z", "ä", {}, NO_END - 1, NO_END + 1,
+        None, 1, 1_600_000_000_000, "2020-01-01", "2101-01-01", "2017-9-31T12:00:00Z",
+        "ä", {}, NO_END - 1, NO_END + 1,
     ],
     "couponsPerCustomer": [None, 0, 101, 1.5, "many", True],
     "holdSeconds": [None, -1, 86_401, 1.5, "long", True],
@@ -137,6 +140,19 @@ def test_times_need_no_leading_noughts(
 ) -> None:
     answer = http("POST", "/admin/promotions", {**offer, "finishTime": given})
     assert (answer.status, answer.body["finishTime"]) == (201, meant.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("given", [0, "0", 10**12, str(10**12), "1990-01-01"])
+def test_a_start_in_the_past_is_said_clearly(http: Ask, offer: dict[str, Any], given: Any) -> None:
+    answer = http("POST", "/admin/promotions", {**offer, "publishTime": given})
+    assert (answer.status, answer.body["state"]) == (201, "ON_SALE")
+
+
+def test_a_time_that_is_refused_is_told_what_it_could_be(http: Ask, offer: dict[str, Any]) -> None:
+    answer = http("POST", "/admin/promotions", {**offer, "publishTime": 1890777600})
+    assert answer.body["errors"]["publishTime"] == (
+        "must be epoch milliseconds (0, or 13 digits) or an ISO 8601 time, from 1970 to 2100"
+    )
 
 
 @pytest.mark.parametrize("given", [NO_END, str(NO_END)])
