@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 # Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
@@ -35,6 +35,8 @@ _ISO_8601 = (
 # The old system's clients leave out the noughts: `2017-9-1T8:00:00Z`. A fraction keeps its digit.
 _WITH_DASHES = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ].*)?")
 _ONE_DIGIT = re.compile(r"(?<![0-9.])[0-9](?![0-9])")
+# No sign, exponent, blank, underscore or digit of another script, all of which Decimal takes.
+_PLAIN_DECIMAL = re.compile(r"[0-9]{0,16}\.?[0-9]{1,16}")
 _WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
 
 
@@ -139,12 +141,9 @@ def _end_ms(value: Any) -> int:
 def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise Fault(message)
-    if isinstance(value, str) and len(value) > 32:  # noqa: PLR2004 - no decimal of ours is longer
+    if isinstance(value, str) and not _PLAIN_DECIMAL.fullmatch(value):
         raise Fault(message)
-    try:
-        exact = Decimal(value)
-    except InvalidOperation:
-        raise Fault(message) from None
+    exact = Decimal(value)
     if not exact.is_finite() or not 0 < exact <= high:
         raise Fault(message)
     rounded = exact.quantize(Decimal(1).scaleb(-places))
@@ -189,7 +188,7 @@ discount = Check(
     {
         "anyOf": [
             {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "multipleOf": 0.0001},
-            {"type": "string", "pattern": r"^(0?\.[0-9]{0,3}[1-9]|1(\.0{1,4})?)$"},
+            {"type": "string", "pattern": r"^(0?\.[0-9]{0,3}[1-9]0{0,4}|1(\.0{1,4})?)$"},
         ]
     },
 )
@@ -199,7 +198,10 @@ price = Check(
     {
         "anyOf": [
             {"type": "number", "minimum": 0.01, "maximum": MAX_PRICE, "multipleOf": 0.01},
-            {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(\.[0-9]{1,2})?$"},
+            {
+                "type": "string",
+                "pattern": r"^(0?\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,8}(\.[0-9]{1,2})?)$",
+            },
         ]
     },
 )

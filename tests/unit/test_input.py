@@ -29,13 +29,15 @@ def test_a_bad_id_in_a_grab_is_named(http: Ask, field: str, value: Any) -> None:
     assert list(answer.body["errors"]) == [field]
 
 
+# All of them are a tenth to Python's Decimal.
+NOT_PLAIN = ["0.1_0", "+0.1", " 0.1", "0.1\n", "\uff10.1", "1e-1", "0.\u0661"]
 BAD_OFFERS: dict[str, list[Any]] = {
     "numberOfCoupons": [
         None, 0, -1, 1.5, 10_000_001, "many", "", True, [], {}, float("nan"), 10**400, "1e3",
     ],
     "discount": [
         None, 0, -0.5, 1.01, 2, "cheap", "", True, [], {}, float("nan"), float("inf"), 0.12345,
-        "1e-400", "0" * 40, "NaN", "sNaN", 10**400,
+        "1e-400", "0" * 40, "NaN", "sNaN", 10**400, *NOT_PLAIN,
     ],
     "publishTime": [
         None, -1, 1.5, NO_END, "2029-9-31", "2029-9-1T\uff11:00", "tomorrow",
@@ -65,6 +67,18 @@ def test_a_bad_field_of_a_promotion_is_named_and_nothing_is_created(
     assert (answer.status, answer.body["code"]) == (400, "INVALID")
     assert list(answer.body["errors"]) == [field]
     assert http("GET", "/query/promotions").body == []
+
+
+@pytest.mark.parametrize("value", [*NOT_PLAIN, "1_0", "0", "0.001", "1000000001", "1.", "."])
+def test_a_bad_price_is_named(http: Ask, value: str) -> None:
+    answer = http("POST", "/admin/items", {"name": "Kettle", "listPrice": value})
+    assert (answer.status, list(answer.body["errors"])) == (400, ["listPrice"])
+
+
+@pytest.mark.parametrize("value", [0.5, "0.50", ".5", "00.5"])
+def test_a_price_may_be_a_number_or_its_digits(http: Ask, value: Any) -> None:
+    answer = http("POST", "/admin/items", {"name": "Kettle", "listPrice": value})
+    assert (answer.status, answer.body["listPrice"]) == (201, 0.5)
 
 
 def test_all_faults_of_a_body_are_in_one_answer(http: Ask) -> None:
