@@ -79,8 +79,11 @@ AUTHORIZER, CORS = user_pool(), cors()
 
 
 def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], Callable[..., Any]]:
-    """Register a view that returns an Answer; who may is looked up with the operation."""
-    who = OPERATIONS[f"{method} {path}"].who
+    """Register a view that returns an Answer; the rest is looked up with the operation."""
+    operation = OPERATIONS[f"{method} {path}"]
+    who = operation.who
+    # With an empty list Chalice compares nothing: the type of a body that nobody reads is no fault.
+    content_types = ["application/json"] if operation.body else []
 
     def register(view: Callable[..., Answer]) -> Callable[..., Any]:
         @wraps(view)
@@ -94,7 +97,9 @@ def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], C
             return Response(answer.body, headers=dict(answer.headers), status_code=answer.status)
 
         authorizer = None if who == "anyone" else AUTHORIZER
-        register_view = app.route(path, methods=[method], authorizer=authorizer, cors=CORS)
+        register_view = app.route(
+            path, methods=[method], authorizer=authorizer, cors=CORS, content_types=content_types
+        )
         routed: Callable[..., Any] = register_view(respond)
         return routed
 

@@ -16,6 +16,7 @@ from chalicelib.door.checks import Fault
 from chalicelib.door.models import OFFER
 from chalicelib.door.operations import OPERATIONS
 from tests.unit.conftest import Http
+from tests.unit.test_identity import IN_PATHS
 
 Ask = Callable[..., Http]
 
@@ -49,6 +50,16 @@ def test_every_code_of_a_problem_can_be_met_somewhere() -> None:
     met = {code for operation in OPERATIONS.values() for code in operation.refusals}
     of_the_framework = {"METHOD_NOT_ALLOWED", "INTERNAL_ERROR"}
     assert set(PROBLEMS) - met == of_the_framework
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_only_who_sends_a_body_has_to_name_its_type(name: str) -> None:
+    method, path = name.split(" ")
+    headers = {"content-type": "text/plain"}
+    gateway = LocalGateway(entry_points.app, Config())
+    answer = gateway.handle_request(method, path.format(**IN_PATHS), headers, b"")
+    assert (answer["statusCode"] == 415) == (OPERATIONS[name].body is not None)
 
 
 def test_a_models_schema_and_its_checks_agree_on_what_is_needed() -> None:
