@@ -18,6 +18,7 @@ from typing import Any, Literal
 import jwt
 
 from chalicelib.config import settings
+from chalicelib.door.checks import Fault, identifier
 
 Who = Literal["anyone", "customer", "admin"]
 
@@ -81,15 +82,23 @@ def require(who: Who, asking: Caller) -> None:
 def own(asking: Caller, source: Mapping[str, Any]) -> dict[str, Any]:
     """A command's fields with the customer who sent it; their own id may be left out.
 
+    What can't be an id at all is left as it is: the command's model names the fault.
+
     Raises:
         Forbidden: it names another customer.
     """
     if asking.customer_id is None:
         return dict(source)
-    named = source.get("customerId", asking.customer_id)
-    if named != asking.customer_id:
+    named = source.get("customerId")
+    if named is None:
+        return {**source, "customerId": asking.customer_id}
+    try:
+        theirs = identifier.take(named) == asking.customer_id
+    except Fault:
+        return dict(source)
+    if not theirs:
         raise Forbidden({"customerId": "is another customer's"})
-    return {**source, "customerId": asking.customer_id}
+    return dict(source)
 
 
 def _verified(headers: Mapping[str, str]) -> dict[str, Any]:

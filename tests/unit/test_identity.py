@@ -106,6 +106,23 @@ def test_nobody_acts_for_another_customer(guarded: Ask, name: str) -> None:
     assert own.status not in (401, 403)
 
 
+OWN = {"authorization": f"Bearer {token(KEY, '1')}"}
+
+
+@pytest.mark.parametrize("own", ["1", 1, 1.0, None])
+def test_an_old_client_may_send_its_own_id_as_a_number_or_as_nothing(
+    guarded: Ask, own: Any
+) -> None:
+    answer = guarded("POST", "/command/coupons", {"promotionId": "p", "customerId": own}, **OWN)
+    assert (answer.status, answer.body["code"]) == (404, "UNKNOWN_PROMOTION")
+
+
+@pytest.mark.parametrize("given", [["1"], {}, True, "", "a b", 1.5])
+def test_what_is_nobodys_id_is_a_fault_and_not_another_customer(guarded: Ask, given: Any) -> None:
+    answer = guarded("POST", "/command/coupons", {"promotionId": "p", "customerId": given}, **OWN)
+    assert (answer.status, list(answer.body["errors"])) == (400, ["customerId"])
+
+
 # The page of /docs is no JSON: test_openapi.py has it.
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - set(GUARDED) - {"GET /docs"}))
 def test_what_is_for_everybody_needs_no_token(guarded: Ask, name: str) -> None:
