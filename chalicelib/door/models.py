@@ -20,7 +20,7 @@ _LONGEST_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: what it may be, what it is when it is left out, and one sentence about it."""
+    """One field: what it may be, what it is when it is left out or null, and one sentence."""
 
     name: str
     check: Check
@@ -64,21 +64,24 @@ class Model:
 
 
 def _read(field: Field, source: Mapping[str, Any], faults: dict[str, str]) -> Any:
-    if field.name not in source and not field.needed:
+    value = source.get(field.name)
+    if value is None:  # many clients send null for what they leave out
+        if field.needed:
+            faults[field.name] = "is required"
         return field.default
-    if source.get(field.name) is None:
-        faults[field.name] = "is required"
-        return None
     try:
-        return field.check.take(source[field.name])
+        return field.check.take(value)
     except Fault as fault:
         faults[field.name] = str(fault)
         return None
 
 
 def _described(field: Field) -> dict[str, Any]:
+    schema = field.check.schema
+    if not field.needed:
+        schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
     default = {} if field.default is None else {"default": field.default}
-    return {**field.check.schema, "description": field.about, **default}
+    return {**schema, "description": field.about, **default}
 
 
 PROMOTION_ID = Field("promotionId", checks.identifier, "which promotion")

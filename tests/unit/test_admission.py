@@ -364,7 +364,7 @@ def test_too_many_requests_for_tokens_are_429(
     assert 1 <= int(refused.headers["Retry-After"]) <= 10
 
 
-@pytest.mark.parametrize("token", ["", "a b", "x" * 129, "ä", None, True, [], {}, 1.5], ids=repr)
+@pytest.mark.parametrize("token", ["", "a b", "x" * 129, "ä", True, [], {}, 1.5], ids=repr)
 def test_a_token_that_can_be_none_is_named(http: Ask, sale: str, token: Any) -> None:
     answer = post(http, "coupons", sale, "alice", token=token)
     assert (answer.status, list(answer.body["errors"])) == (400, ["token"])
@@ -378,7 +378,7 @@ def test_a_bad_id_in_a_request_for_a_token_is_named(http: Ask, field: str, value
     assert (answer.status, list(answer.body["errors"])) == (400, [field])
 
 
-@pytest.mark.parametrize("value", ["closed", "", None, True, 1, [], {}, "TOKEN"], ids=repr)
+@pytest.mark.parametrize("value", ["closed", "", True, 1, [], {}, "TOKEN"], ids=repr)
 def test_a_bad_admission_is_named(http: Ask, token_offer: dict[str, Any], value: Any) -> None:
     answer = http("POST", "/admin/promotions", {**token_offer, "admission": value})
     assert (answer.status, list(answer.body["errors"])) == (400, ["admission"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.door.checks import MAX_TIME_MS, NO_END, discount
+from chalicelib.door.models import OFFER
 from chalicelib.shapes import number
 from tests.unit.conftest import Http
 
@@ -50,9 +51,9 @@ BAD_OFFERS: dict[str, list[Any]] = {
         None, 1, 1_600_000_000_000, "2020-01-01", "2101-01-01", "2017-9-31T12:00:00Z",
         "ä", {}, NO_END - 1, NO_END + 1,
     ],
-    "couponsPerCustomer": [None, 0, 101, 1.5, "many", True],
-    "holdSeconds": [None, -1, 86_401, 1.5, "long", True],
-    "itemId": [None, "", "a b", 1.5, [], "never-made"],
+    "couponsPerCustomer": [0, 101, 1.5, "many", True],
+    "holdSeconds": [-1, 86_401, 1.5, "long", True],
+    "itemId": ["", "a b", 1.5, [], "never-made"],
     "colour": ["red"],
 }  # fmt: skip
 
@@ -79,6 +80,17 @@ def test_a_bad_price_is_named(http: Ask, value: str) -> None:
 def test_a_price_may_be_a_number_or_its_digits(http: Ask, value: Any) -> None:
     answer = http("POST", "/admin/items", {"name": "Kettle", "listPrice": value})
     assert (answer.status, answer.body["listPrice"]) == (201, 0.5)
+
+
+def test_null_is_as_good_as_left_out(http: Ask, offer: dict[str, Any]) -> None:
+    left_out = [field.name for field in OFFER.fields if not field.needed]
+    answer = http("POST", "/admin/promotions", {**offer, **dict.fromkeys(left_out)})
+    assert (answer.status, answer.body["couponsPerCustomer"]) == (201, 1)
+    sale = answer.body["promotionId"]
+    wish = {"promotionId": sale, "customerId": "alice", "token": None}
+    assert http("POST", "/command/coupons", wish).body["code"] == "NOT_STARTED"
+    refused = http("POST", "/command/coupons", {**wish, "customerId": None})
+    assert refused.body["errors"] == {"customerId": "is required"}
 
 
 def test_all_faults_of_a_body_are_in_one_answer(http: Ask) -> None:

@@ -72,6 +72,15 @@ def test_a_models_schema_and_its_checks_agree_on_what_is_needed() -> None:
     assert OFFER.schema()["additionalProperties"] is False
 
 
+def test_the_schema_has_null_for_what_may_be_left_out() -> None:
+    nullable = {
+        name
+        for name, schema in OFFER.schema()["properties"].items()
+        if {"type": "null"} in schema["anyOf"]
+    }
+    assert nullable == {field.name for field in OFFER.fields if not field.needed}
+
+
 @pytest.mark.parametrize("field", OFFER.fields, ids=lambda field: field.name)
 def test_a_default_is_a_value_that_the_check_takes(field: Any) -> None:
     if field.default is not None:
