@@ -46,7 +46,7 @@ class Model:
         if self.closed:
             known = {field.name for field in self.fields}
             for name in sorted(set(source) - known):
-                faults[name[:_LONGEST_NAME]] = f"is not a field of {self.what}"
+                faults[shortened(name)] = f"is not a field of {self.what}"
         return {field.name: _read(field, source, faults) for field in self.fields}
 
     def schema(self) -> dict[str, Any]:
@@ -61,6 +61,11 @@ class Model:
         if self.closed:
             schema["additionalProperties"] = False
         return schema
+
+
+def shortened(name: str) -> str:
+    """A field's name as a fault shows it: a client may have sent one of any length."""
+    return name[:_LONGEST_NAME]
 
 
 def _read(field: Field, source: Mapping[str, Any], faults: dict[str, str]) -> Any:

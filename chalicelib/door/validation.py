@@ -1,6 +1,7 @@
 """What comes in from outside, checked: every fault of a body in one answer, each by its field."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -31,14 +32,18 @@ def parse_body(raw: bytes | str | None) -> dict[str, Any]:
     """The JSON object in a request's body; numbers with a point become decimals.
 
     Raises:
-        InvalidInput: no object, not JSON, not UTF-8, or over 16 KiB.
+        InvalidInput: no object, not JSON, not UTF-8, or over 16 KiB; or names what is there twice.
     """
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw or b""
     if len(data) > MAX_BODY_BYTES:
         raise InvalidInput({"body": f"must have at most {MAX_BODY_BYTES} bytes"})
     try:
         body = json.loads(
-            data, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_parse_float
+            data,
+            parse_int=_parse_int,
+            parse_float=_parse_float,
+            parse_constant=_parse_float,
+            object_pairs_hook=_once_each,
         )
     except (ValueError, RecursionError):
         raise InvalidInput({"body": "must be a JSON object"}) from None
@@ -187,6 +192,16 @@ def _coupon_parts(coupon_id: str, faults: dict[str, str]) -> tuple[str, int]:
         faults["couponId"] = "must be a promotion's id, a dash and a number"
         return "", 0
     return promotion_id, int(number)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which each name is once: of two, nobody could say which is meant."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        raise InvalidInput({models.shortened(name): "is there twice" for name in twice})
+    return values
 
 
 def _parse_int(text: str) -> int | Decimal:

@@ -115,6 +115,14 @@ def test_a_body_that_is_no_object_is_refused(http: Ask, path: str, raw: bytes) -
     assert list(answer.body["errors"]) == ["body"]
 
 
+@pytest.mark.parametrize("path", ["/command/coupons", "/admin/promotions"])
+def test_a_field_that_is_there_twice_is_named(http: Ask, path: str) -> None:
+    raw = b'{"customerId":"alice","promotionId":"p","b":1,"customerId":"alice","b":[{"b":1}]}'
+    answer = http("POST", path, raw=raw)
+    assert (answer.status, answer.body["code"]) == (400, "INVALID")
+    assert answer.body["errors"] == {"b": "is there twice", "customerId": "is there twice"}
+
+
 @pytest.mark.parametrize("given", [0.1, "0.1", 1, "0.1000"])
 def test_discounts_are_exact(http: Ask, offer: dict[str, Any], given: Any) -> None:
     answer = http("POST", "/admin/promotions", {**offer, "discount": given})
