@@ -14,6 +14,7 @@ from chalicelib import config
 from chalicelib.config import InvalidSetting, read_settings
 from chalicelib.door.identity import AUDIENCE, ISSUER
 from chalicelib.door.operations import OPERATIONS
+from localstack import tokens
 from localstack.tokens import local_key, token
 from tests.unit.conftest import Http
 
@@ -241,3 +242,31 @@ def test_the_local_key_is_made_once_and_for_its_owner_only(tmp_path: Any) -> Non
     assert local_key(file) == key
     assert len(key) >= 32
     assert file.stat().st_mode & 0o077 == 0
+
+
+def groups_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert tokens.main(arguments) == 0
+    printed = capsys.readouterr().out.strip()
+    claims = jwt.decode(printed, local_key(), algorithms=["HS256"], audience=AUDIENCE)
+    return list(claims.get("cognito:groups", []))
+
+
+@pytest.mark.parametrize("word", ["1", "yes", "true", "TRUE"])
+def test_an_operators_token_is_made_for_who_says_yes(
+    capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    assert groups_of(capsys, "--customer", "alice", "--admin", word) == ["admin"]
+
+
+@pytest.mark.parametrize("word", ["0", "no", "false", ""])
+def test_who_says_no_gets_a_customers_token(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert groups_of(capsys, "--customer", "alice", "--admin", word) == []
+    assert groups_of(capsys, "--customer", "alice") == []
+    assert tokens.main(["--admin", word]) == 1
+
+
+@pytest.mark.parametrize("word", ["maybe", "2", "00", " "])
+def test_who_says_neither_gets_no_token(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    with pytest.raises(SystemExit):
+        tokens.main(["--customer", "alice", "--admin", word])
+    assert capsys.readouterr().out == ""
