@@ -27,6 +27,7 @@ from chalicelib.commands.edit_promotion import (
     restock_promotion,
 )
 from chalicelib.commands.grab import grab_coupon
+from chalicelib.commands.offer import Offer
 from chalicelib.commands.pay import give_back_coupon, pay_coupon
 from chalicelib.commands.promotions import all_ids, live_ids
 from chalicelib.commands.reconcile import audit, reconcile
@@ -41,6 +42,7 @@ from chalicelib.door import answers, docs_page, identity, models, openapi, valid
 from chalicelib.door.answers import Answer
 from chalicelib.door.for_customers import admitted, grabbed, settled
 from chalicelib.door.for_operators import audited, changed, created, show_row, shown
+from chalicelib.door.models import Field, Model
 from chalicelib.door.operations import OPERATIONS
 from chalicelib.door.outages import honestly
 from chalicelib.items import find_item
@@ -126,6 +128,26 @@ def own_body() -> dict[str, Any]:
     return identity.own(caller(), body())
 
 
+def in_path(field: Field, value: str) -> Callable[[], str]:
+    """Reads an id of the path."""
+    return lambda: validation.path_id(field, value)
+
+
+def in_query(model: Model) -> Callable[[], dict[str, Any]]:
+    """Reads the query string."""
+    return lambda: validation.query_from(model, request().query_params)
+
+
+def key_in_header() -> str | None:
+    """The request's Idempotency-Key."""
+    return validation.key_from(request().headers)
+
+
+def offer_in_body() -> Offer:
+    """The promotion that an operator describes."""
+    return validation.offer_from(body(), clients.store_clock_ms())
+
+
 def source_ip() -> str:
     """The address the request came from, as API Gateway saw it: no header can claim another."""
     return str(request().context["identity"]["sourceIp"])
@@ -161,24 +183,27 @@ def around_every_answer(event: Request, get_response: Callable[..., Response]) -
 @route("/admin/promotions", "POST")
 def post_promotion() -> Answer:
     """Create a promotion."""
-    offer = validation.offer_from(body(), clients.store_clock_ms())
-    command = CreatePromotion(offer, validation.key_from(request().headers))
-    return created(create_promotion(command, outside()))
+    key, offer = validation.together(key_in_header, offer_in_body)
+    return created(create_promotion(CreatePromotion(offer, key), outside()))
 
 
 @route("/admin/promotions/{promotion_id}", "PUT")
 def put_promotion(promotion_id: str) -> Answer:
     """Edit a promotion until it has started."""
-    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
-    offer = validation.offer_from(body(), clients.store_clock_ms())
+    promotion_id, offer = validation.together(
+        in_path(models.PROMOTION_ID, promotion_id), offer_in_body
+    )
     return changed(promotion_id, edit_promotion(EditPromotion(promotion_id, offer), outside()))
 
 
 @route("/admin/promotions/{promotion_id}/stock", "POST")
 def post_stock(promotion_id: str) -> Answer:
     """Add units, also during the sale."""
-    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
-    add, key = validation.restock_from(body()), validation.key_from(request().headers)
+    promotion_id, key, add = validation.together(
+        in_path(models.PROMOTION_ID, promotion_id),
+        key_in_header,
+        lambda: validation.restock_from(body()),
+    )
     return changed(
         promotion_id, restock_promotion(RestockPromotion(promotion_id, add, key), outside())
     )
@@ -214,8 +239,10 @@ def post_item() -> Answer:
 @route("/admin/items/{item_id}", "PUT")
 def put_item(item_id: str) -> Answer:
     """Edit an item."""
-    item_id = validation.path_id(models.ITEM_ID, item_id)
-    item = edit_item(item_id, validation.item_from(body()))
+    item_id, written = validation.together(
+        in_path(models.ITEM_ID, item_id), lambda: validation.item_from(body())
+    )
+    item = edit_item(item_id, written)
     return answers.ok(item.to_json()) if item else answers.problem("UNKNOWN_ITEM")
 
 
@@ -232,8 +259,9 @@ def post_recovery(promotion_id: str) -> Answer:
 @route("/admin/promotions/{promotion_id}/coupons")
 def list_coupons(promotion_id: str) -> Answer:
     """A promotion's coupons of one state, for instance REVOKED or REFUND_DUE."""
-    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
-    asked = validation.query_from(models.COUPONS_BY_STATE, request().query_params)
+    promotion_id, asked = validation.together(
+        in_path(models.PROMOTION_ID, promotion_id), in_query(models.COUPONS_BY_STATE)
+    )
     state = asked["state"]
     page = coupons_of_promotion(promotion_id, asked["after"] or 0, asked["limit"], state)
     also = f"&state={state}" if state else ""
@@ -401,8 +429,9 @@ def get_promotion(promotion_id: str) -> Answer:
 @route("/query/promotions/{promotion_id}/coupons")
 def get_promotion_coupons(promotion_id: str) -> Answer:
     """A promotion's coupons in order of number."""
-    promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
-    asked = validation.query_from(models.PAGE_BY_NUMBER, request().query_params)
+    promotion_id, asked = validation.together(
+        in_path(models.PROMOTION_ID, promotion_id), in_query(models.PAGE_BY_NUMBER)
+    )
     page = coupons_of_promotion(promotion_id, asked["after"] or 0, asked["limit"])
     return answers.page(page.coupons, page.after, asked["limit"])
 
@@ -410,9 +439,10 @@ def get_promotion_coupons(promotion_id: str) -> Answer:
 @route("/query/coupons/{customer_id}")
 def get_coupons(customer_id: str) -> Answer:
     """A customer's coupons."""
-    customer_id = validation.path_id(models.CUSTOMER_ID, customer_id)
+    customer_id, asked = validation.together(
+        in_path(models.CUSTOMER_ID, customer_id), in_query(models.PAGE_BY_ID)
+    )
     customer_id = identity.own(caller(), {"customerId": customer_id})["customerId"]
-    asked = validation.query_from(models.PAGE_BY_ID, request().query_params)
     page = coupons_of(customer_id, asked["after"], asked["limit"])
     return answers.page(page.coupons, page.after, asked["limit"])
 

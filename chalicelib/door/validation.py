@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
@@ -50,6 +50,23 @@ def parse_body(raw: bytes | str | None) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput({"body": "must be a JSON object"})
     return body
+
+
+def together(*parts: Callable[[], Any]) -> list[Any]:
+    """What each part of a request says, in this order: path, headers, body.
+
+    Raises:
+        InvalidInput: with the faults of all parts.
+    """
+    faults: dict[str, str] = {}
+    values = []
+    for part in parts:
+        try:
+            values.append(part())
+        except InvalidInput as error:
+            faults |= error.faults
+    _refuse(faults)
+    return values
 
 
 def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:

@@ -93,11 +93,39 @@ def test_null_is_as_good_as_left_out(http: Ask, offer: dict[str, Any]) -> None:
     assert refused.body["errors"] == {"customerId": "is required"}
 
 
+REST = {"numberOfCoupons": 1, "publishTime": 0, "finishTime": "2099-01-01"}
+
+
 def test_all_faults_of_a_body_are_in_one_answer(http: Ask) -> None:
     answer = http("POST", "/admin/promotions", {"discount": 7, "colour": "red"})
     assert set(answer.body["errors"]) == {
         "numberOfCoupons", "discount", "publishTime", "finishTime", "colour",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "faults"),
+    [
+        ("POST", "/admin/promotions", {"discount": 7, **REST}, {"idempotency-key", "discount"}),
+        ("PUT", "/admin/promotions/a%20b", {"discount": 7, **REST}, {"promotionId", "discount"}),
+        ("POST", "/admin/promotions/a%20b/stock", {"add": 0},
+         {"promotionId", "idempotency-key", "add"}),
+        ("POST", "/admin/promotions/a%20b/stock", [], {"promotionId", "idempotency-key", "body"}),
+        ("PUT", "/admin/items/a%20b", {"name": ""}, {"itemId", "name", "listPrice"}),
+        ("GET", "/admin/promotions/a%20b/coupons?limit=0&state=x", None,
+         {"promotionId", "limit", "state"}),
+        ("GET", "/query/promotions/a%20b/coupons?limit=0", None, {"promotionId", "limit"}),
+        ("GET", "/query/coupons/a%20b?limit=0", None, {"customerId", "limit"}),
+        ("POST", "/command/coupons", {}, {"promotionId", "customerId", "idempotency-key"}),
+        ("POST", "/command/coupons/a%20b/payment", {}, {"couponId", "customerId"}),
+        ("DELETE", "/command/coupons/a%20b", {}, {"couponId", "customerId"}),
+    ],
+)  # fmt: skip
+def test_the_faults_of_path_query_header_and_body_are_in_one_answer(
+    http: Ask, method: str, path: str, body: Any, faults: set[str]
+) -> None:
+    answer = http(method, path, body, Idempotency_Key="a b")
+    assert (answer.status, set(answer.body["errors"])) == (400, faults)
 
 
 @pytest.mark.parametrize(
