@@ -37,7 +37,8 @@ _WITH_DASHES = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ].*)?")
 _ONE_DIGIT = re.compile(r"(?<![0-9.])[0-9](?![0-9])")
 # No sign, exponent, blank, underscore or digit of another script, all of which Decimal takes.
 _PLAIN_DECIMAL = re.compile(r"[0-9]{0,16}\.?[0-9]{1,16}")
-_WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
+# Printable ASCII without `"<>\^{|}` and the backtick, which RFC 3986 has in no address.
+_WEB_ADDRESS = re.compile(r"https?://[!#-;=?-\[\]_a-z~]{1,1990}")
 
 
 class Fault(Exception):
@@ -111,7 +112,9 @@ def _line(value: Any) -> str:
 
 def _web_address(value: Any) -> str:
     if not isinstance(value, str) or not _WEB_ADDRESS.fullmatch(value):
-        message = "must be an http or https address of at most 2000 characters"
+        message = (
+            "must be an http or https address of at most 2000 characters, encoded as in a link"
+        )
         raise Fault(message)
     return value
 

@@ -82,6 +82,21 @@ def test_a_price_may_be_a_number_or_its_digits(http: Ask, value: Any) -> None:
     assert (answer.status, answer.body["listPrice"]) == (201, 0.5)
 
 
+def picture(http: Ask, address: str) -> Http:
+    return http("POST", "/admin/items", {"name": "Kettle", "listPrice": 1, "picture": address})
+
+
+@pytest.mark.parametrize("bad", [*'"<>\\^`{|} \t\n', "\x7f", "ä"])
+def test_a_picture_is_an_address_that_can_stand_in_a_page(http: Ask, bad: str) -> None:
+    answer = picture(http, f"https://shop.example/{bad}")
+    assert (answer.status, list(answer.body["errors"])) == (400, ["picture"])
+
+
+def test_a_picture_may_have_all_that_an_address_may_have(http: Ask) -> None:
+    address = "https://u@[::1]:8/aZ09-._~%20!$&'()*+,;=/?a=b&c=d#e"
+    assert picture(http, address).body["picture"] == address
+
+
 def test_null_is_as_good_as_left_out(http: Ask, offer: dict[str, Any]) -> None:
     left_out = [field.name for field in OFFER.fields if not field.needed]
     answer = http("POST", "/admin/promotions", {**offer, **dict.fromkeys(left_out)})
