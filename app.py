@@ -71,7 +71,7 @@ def cors() -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origin=settings().cors_origin,
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
         expose_headers=answers.EXPOSED,
         max_age=600,
     )
@@ -161,10 +161,7 @@ def records(event: SQSEvent) -> list[Mapping[str, Any]]:
 
 @app.middleware("http")
 def around_every_answer(event: Request, get_response: Callable[..., Response]) -> Response:
-    """Log and echo the request's id, let no browser guess at a type, and keep one form of refusals.
-
-    The framework's own refusals get the form of all others.
-    """
+    """Log the request's id, and give the framework's own refusals the form of all others."""
     request_id = answers.request_id(event.headers, event.context)
     telemetry.REQUEST.set(request_id)
     response = get_response(event)
@@ -173,7 +170,7 @@ def around_every_answer(event: Request, get_response: Callable[..., Response]) -
         answer = answers.problem(code)
         headers = {**response.headers, **answer.headers}
         response = Response(answer.body, headers=headers, status_code=answer.status)
-    response.headers |= {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
+    response.headers |= answers.on_every_answer(request_id)
     return response
 
 

@@ -140,6 +140,11 @@ def request_id(headers: Mapping[str, str], context: Mapping[str, Any]) -> str:
     return str(context.get("requestId") or f"{_PROCESS}-{next(_requests)}")
 
 
+def on_every_answer(request_id: str) -> dict[str, str]:
+    """The headers of each answer: no browser guesses at a type, and the request's id is echoed."""
+    return {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
+
+
 def page(
     rows: Sequence[Coupon | Promotion], after: str | None, limit: int, also: str = ""
 ) -> Answer:
