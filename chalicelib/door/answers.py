@@ -57,6 +57,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "CANCELLED": (410, "The promotion was cancelled"),
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
     "RECOVERING": (503, "The promotion is being recovered"),
+    "TOKENS_UNAVAILABLE": (503, "The server can't give or check tokens just now"),
     "STORE_UNAVAILABLE": (503, "The store does not answer"),
     "QUEUE_UNAVAILABLE": (503, "A queue does not answer"),
     "TABLE_UNAVAILABLE": (503, "A table does not answer"),

@@ -31,7 +31,7 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "queue": {"type": "string", "enum": list(queues.CONSUMED)},
 }
 # Refusals that say when to come again.
-_LATER = {"RECOVERING", "STORE_UNAVAILABLE", "TABLE_UNAVAILABLE", "NOT_STARTED", "THROTTLED"}
+_LATER = {"NOT_STARTED", "THROTTLED"} | {code for code in PROBLEMS if PROBLEMS[code][0] == 503}  # noqa: PLR2004
 _RETRY_AFTER = {
     "Retry-After": {"schema": {"type": "integer"}, "description": "seconds until it makes sense"}
 }
