@@ -42,6 +42,7 @@ from chalicelib.door import answers, docs_page, identity, models, openapi, valid
 from chalicelib.door.answers import Answer
 from chalicelib.door.for_customers import admitted, grabbed, settled
 from chalicelib.door.for_operators import audited, changed, created, show_row, shown
+from chalicelib.door.identity import Caller
 from chalicelib.door.models import Field, Model
 from chalicelib.door.operations import OPERATIONS
 from chalicelib.door.outages import honestly
@@ -81,7 +82,10 @@ AUTHORIZER, CORS = user_pool(), cors()
 
 
 def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], Callable[..., Any]]:
-    """Register a view that returns an Answer; the rest is looked up with the operation."""
+    """Register a view that returns an Answer; the rest is looked up with the operation.
+
+    A customer's view is told who is asking, as `asking`.
+    """
     operation = OPERATIONS[f"{method} {path}"]
     who = operation.who
     # With an empty list Chalice compares nothing: the type of a body that nobody reads is no fault.
@@ -91,8 +95,12 @@ def route(path: str, method: str = "GET") -> Callable[[Callable[..., Answer]], C
         @wraps(view)
         def respond(**path_parameters: str) -> Response:
             def answer_those_who_may() -> Answer:
-                if who != "anyone":
-                    identity.require(who, caller())
+                if who == "anyone":
+                    return view(**path_parameters)
+                asking = identity.caller(request().context, request().headers)
+                if who == "customer":
+                    return view(asking=asking, **path_parameters)
+                identity.require_operator(asking)
                 return view(**path_parameters)
 
             answer = honestly(answer_those_who_may)
@@ -113,19 +121,14 @@ def request() -> Request:
     return cast("Request", app.current_request)
 
 
-def caller() -> identity.Caller:
-    """Who sent the request being answered."""
-    return identity.caller(request().context, request().headers)
-
-
 def body() -> dict[str, Any]:
     """The JSON object in the request's body."""
     return validation.parse_body(request().raw_body)
 
 
-def own_body() -> dict[str, Any]:
+def own_body(asking: Caller) -> dict[str, Any]:
     """The same of a customer's command: with the customer, who can't be another one."""
-    return identity.own(caller(), body())
+    return identity.own(asking, body())
 
 
 def in_path(field: Field, value: str) -> Callable[[], str]:
@@ -297,31 +300,31 @@ def post_dead_letters(queue: str) -> Answer:
 
 
 @route("/command/coupons", "POST")
-def post_coupon() -> Answer:
+def post_coupon(asking: Caller) -> Answer:
     """Grab a coupon."""
-    command = validation.grab_from(own_body(), request().headers)
+    command = validation.grab_from(own_body(asking), request().headers)
     return grabbed(command, grab_coupon(command, outside(), source_ip()))
 
 
 @route("/command/tokens", "POST")
-def post_token() -> Answer:
+def post_token(asking: Caller) -> Answer:
     """Get the token that a grab of some promotions needs."""
-    command = validation.admit_from(own_body())
+    command = validation.admit_from(own_body(asking))
     return admitted(command, admit_customer(command, outside(), source_ip()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")
-def post_payment(coupon_id: str) -> Answer:
+def post_payment(coupon_id: str, asking: Caller) -> Answer:
     """Confirm the payment of a coupon."""
-    command = validation.payment_from(coupon_id, own_body())
+    command = validation.payment_from(coupon_id, own_body(asking))
     return settled(command, pay_coupon(command, outside()))
 
 
 @route("/command/coupons/{coupon_id}", "DELETE")
-def delete_coupon(coupon_id: str) -> Answer:
+def delete_coupon(coupon_id: str, asking: Caller) -> Answer:
     """Give an unpaid coupon back."""
     source = body() if request().raw_body else (request().query_params or {})
-    command = validation.give_back_from(coupon_id, identity.own(caller(), source))
+    command = validation.give_back_from(coupon_id, identity.own(asking, source))
     return settled(command, give_back_coupon(command, outside()))
 
 
@@ -434,12 +437,12 @@ def get_promotion_coupons(promotion_id: str) -> Answer:
 
 
 @route("/query/coupons/{customer_id}")
-def get_coupons(customer_id: str) -> Answer:
+def get_coupons(customer_id: str, asking: Caller) -> Answer:
     """A customer's coupons."""
     customer_id, asked = validation.together(
         in_path(models.CUSTOMER_ID, customer_id), in_query(models.PAGE_BY_ID)
     )
-    customer_id = identity.own(caller(), {"customerId": customer_id})["customerId"]
+    customer_id = identity.own(asking, {"customerId": customer_id})["customerId"]
     page = coupons_of(customer_id, asked["after"], asked["limit"])
     return answers.page(page.coupons, page.after, asked["limit"])
 

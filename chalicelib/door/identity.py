@@ -69,13 +69,13 @@ def caller(context: Mapping[str, Any], headers: Mapping[str, str]) -> Caller:
     return Caller(subject, ADMIN_GROUP in _groups(claims.get("cognito:groups")))
 
 
-def require(who: Who, asking: Caller) -> None:
-    """Let only those in who may.
+def require_operator(asking: Caller) -> None:
+    """Let only operators in.
 
     Raises:
-        Forbidden: an operator's route, and not an operator's token.
+        Forbidden: it is not an operator's token.
     """
-    if who == "admin" and not asking.admin:
+    if not asking.admin:
         raise Forbidden({"token": f"is not of the group {ADMIN_GROUP}"})
 
 
