@@ -54,12 +54,13 @@ class Check:
 
 
 def _identifier(value: Any) -> str:
-    number = _integer(value)
-    text = str(number) if number is not None and abs(number) <= _MOST_ID else value
-    if not isinstance(text, str) or not ID.fullmatch(text):
+    if not isinstance(value, str):
+        number = _integer(value)
+        value = str(number) if number is not None and abs(number) <= _MOST_ID else ""
+    if not ID.fullmatch(value):
         message = "must be 1 to 128 letters, digits or any of _ . : @ + ~ -"
         raise Fault(message)
-    return text
+    return str(value)
 
 
 def _whole(value: Any, low: int, high: int) -> int:

@@ -38,13 +38,7 @@ def parse_body(raw: bytes | str | None) -> dict[str, Any]:
     if len(data) > MAX_BODY_BYTES:
         raise InvalidInput({"body": f"must have at most {MAX_BODY_BYTES} bytes"})
     try:
-        body = json.loads(
-            data,
-            parse_int=_parse_int,
-            parse_float=_parse_float,
-            parse_constant=_parse_float,
-            object_pairs_hook=_once_each,
-        )
+        body = _json.decode(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise InvalidInput({"body": "must be a JSON object"}) from None
     if not isinstance(body, dict):
@@ -231,3 +225,12 @@ def _parse_float(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         return Decimal("NaN")
+
+
+# Made once: with hooks, json.loads would make one for each call.
+_json = json.JSONDecoder(
+    parse_int=_parse_int,
+    parse_float=_parse_float,
+    parse_constant=_parse_float,
+    object_pairs_hook=_once_each,
+)

@@ -146,7 +146,8 @@ def test_the_faults_of_path_query_header_and_body_are_in_one_answer(
 @pytest.mark.parametrize(
     "raw",
     [
-        b"", b"nonsense", b"[]", b"null", b"7", b'"text"', b"\xff\xfe", b"{", b"[" * 10_000,
+        b"", b"nonsense", b"[]", b"null", b"7", b'"text"', b"\xff\xfe", b"{",
+        "{}".encode("utf-16"), b"[" * 10_000,
         b'{"promotionId":"' + b"x" * 17_000 + b'"}', b'{"a":1e999999999999999999999}[',
     ],
     ids=lambda raw: repr(raw[:20]),
