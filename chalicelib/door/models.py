@@ -3,8 +3,8 @@
 A model reads a body, a query string or headers, and collects the faults of all fields.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.commands.edit_promotion import MAX_COUPONS
@@ -49,13 +49,16 @@ class Model:
                 faults[shortened(name)] = f"is not a field of {self.what}"
         return {field.name: _read(field, source, faults) for field in self.fields}
 
-    def schema(self) -> dict[str, Any]:
-        """The model as a JSON Schema."""
+    def schema(self, *, known: Container[str] = ()) -> dict[str, Any]:
+        """The model as a JSON Schema; fields in `known` need not be said."""
+        fields = [
+            replace(field, needed=False) if field.name in known else field for field in self.fields
+        ]
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {field.name: _described(field) for field in self.fields},
+            "properties": {field.name: _described(field) for field in fields},
         }
-        needed = [field.name for field in self.fields if field.needed]
+        needed = [field.name for field in fields if field.needed]
         if needed:
             schema["required"] = needed
         if self.closed:

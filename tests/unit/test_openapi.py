@@ -10,6 +10,7 @@ from chalice.config import Config
 from chalice.local import LocalGateway
 
 import app as entry_points
+from chalicelib import config
 from chalicelib.door import openapi
 from chalicelib.door.answers import PROBLEMS
 from chalicelib.door.checks import Fault
@@ -19,6 +20,17 @@ from tests.unit.conftest import Http
 from tests.unit.test_identity import IN_PATHS
 
 Ask = Callable[..., Http]
+StageWith = Callable[[str], None]
+
+
+@pytest.fixture
+def stage_with(monkeypatch: pytest.MonkeyPatch) -> StageWith:
+    def set_to(auth: str) -> None:
+        monkeypatch.setenv("AUTH", auth)
+        monkeypatch.setenv("JWT_KEY", "a key of a test that is long enough for HMAC")
+        config.settings.cache_clear()
+
+    return set_to
 
 
 def test_every_route_is_in_the_document_and_every_operation_is_a_route() -> None:
@@ -60,6 +72,22 @@ def test_only_who_sends_a_body_has_to_name_its_type(name: str) -> None:
     gateway = LocalGateway(entry_points.app, Config())
     answer = gateway.handle_request(method, path.format(**IN_PATHS), headers, b"")
     assert (answer["statusCode"] == 415) == (OPERATIONS[name].body is not None)
+
+
+@pytest.mark.parametrize("auth", ["open", "jwt"])
+def test_the_document_is_that_of_its_stage(http: Ask, stage_with: StageWith, auth: str) -> None:
+    stage_with(auth)
+    told = http("GET", "/openapi.json").body
+    guarded = {
+        f"{method.upper()} {path}"
+        for path, methods in told["paths"].items()
+        for method, operation in methods.items()
+        if operation.get("security") == [{"token": []}]
+    }
+    asks = {name for name, operation in OPERATIONS.items() if operation.who != "anyone"}
+    assert guarded == (set() if auth == "open" else asks)
+    grab = told["components"]["schemas"]["GrabCoupon"]
+    assert ("customerId" in grab["required"]) == (auth == "open")
 
 
 def test_a_models_schema_and_its_checks_agree_on_what_is_needed() -> None:
