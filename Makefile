@@ -47,7 +47,7 @@ up: $(READY) ## The local cloud, until Ctrl-C. PORT= WORKERS= PUBLISHER=sns|sqs 
 	@REDIS_URL=$(REDIS_URL) AWS_ENDPOINT_URL=$(AWS_ENDPOINT_URL) exec $(PYTHON) -m localstack --port $(PORT) --workers $(WORKERS) --publisher $(PUBLISHER) --auth $(AUTH)
 
 token: $(READY) ## A token for AUTH=jwt: CUSTOMER=alice or ADMIN=1; or of a deployed stage: STAGE= EMAIL=
-	@$(PYTHON) -m $(if $(EMAIL),infra.accounts token $(STAGE) "$(EMAIL)",localstack.tokens --customer "$(CUSTOMER)" $(if $(ADMIN),--admin))
+	@$(PYTHON) -m $(if $(EMAIL),infra.accounts token $(STAGE) "$(EMAIL)",localstack.tokens --customer "$(CUSTOMER)" --admin "$(ADMIN)")
 
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
 	@$(PYTHON) -m pytest

@@ -45,16 +45,17 @@ class AdmissionKey:
 class Settings:
     """What differs between stages. Durations carry their unit in the name.
 
-    watch_s: how long a promotion that is over is still looked after, in case the store goes back
-    to a time when it was not. settle_s: after this long, nothing that began before is still
-    running: the functions' time limit. auth: see door/identity.py; only the local stage may be
-    open or use a key of its own. jwt_key: at least 32 characters. cors_origin: a page's origin that
-    browsers may call from, "*" for any, empty for none. customer_limit, address_limit: grabs (and
-    requests for tokens) of one customer or from one address, in each promotion; None where that is
-    off. admission_keys: the first signs admission tokens, all verify them; none where the stage
-    gives no tokens. ADMISSION_KEYS is a secret: a deployment fills it from a secrets manager or an
-    encrypted parameter, never from a file in the repository. To rotate, put the new key behind
-    the old one and deploy, then in front of it and deploy, and drop the old one a minute later.
+    watch_s: how long a promotion that is over is still looked after, in case the store goes back to
+    a time when it was not. settle_s: after this long, nothing that began before is still running:
+    the functions' time limit. auth: see door/identity.py; only the local stage may be open or use a
+    key of its own, and not in Lambda. jwt_key: at least 32 characters. cors_origin: a page's origin
+    that browsers may call from, "*" for any, empty for none. customer_limit, address_limit: grabs
+    (and requests for tokens) of one customer or from one address, in each promotion; None where
+    that is off. admission_keys: the first signs admission tokens, all verify them; none where the
+    stage gives no tokens. ADMISSION_KEYS is a secret: a deployment fills it from a secrets manager
+    or an encrypted parameter, never from a file in the repository. To rotate, put the new key
+    behind the old one and deploy, then in front of it and deploy, and drop the old one a minute
+    later.
     """
 
     stage: str
@@ -94,12 +95,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         InvalidSetting: a value is out of its range; the message names the variable.
     """
+    stage = environ.get("STAGE", "")
+    if not stage:
+        message = "STAGE is missing: say which stage this is, for instance STAGE=local; a stage that is packaged has it in .chalice/config.json"  # noqa: E501
+        raise InvalidSetting(message)
     publisher = environ.get("PUBLISHER", "sns")
     if publisher not in ("sns", "sqs"):
         message = f"PUBLISHER must be 'sns' or 'sqs', not {publisher!r}"
         raise InvalidSetting(message)
     return Settings(
-        stage=environ.get("STAGE", LOCAL),
+        stage=stage,
         redis_url=environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
         redis_cluster=environ.get("REDIS_CLUSTER", "false").lower() == "true",
         publisher=cast('Literal["sns", "sqs"]', publisher),
@@ -111,31 +116,35 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settle_s=_seconds(environ, "SETTLE_S", "10"),
         watch_s=_seconds(environ, "WATCH_S", "3600", most=7 * 24 * 3600),
         aws_endpoint_url=environ.get("AWS_ENDPOINT_URL"),
-        auth=_auth(environ),
+        auth=_auth(stage, environ),
         jwt_key=environ.get("JWT_KEY", ""),
         user_pool_arn=environ.get("USER_POOL_ARN", ""),
         cors_origin=environ.get("CORS_ORIGIN", ""),
         customer_limit=_limit(environ, "CUSTOMER"),
         address_limit=_limit(environ, "ADDRESS"),
-        admission_keys=tuple(_admission_keys(environ.get("ADMISSION_KEYS", ""))),
+        admission_keys=read_admission_keys(environ.get("ADMISSION_KEYS", "")),
     )
 
 
-def _auth(environ: Mapping[str, str]) -> Literal["open", "jwt", "cognito"]:
+def _auth(stage: str, environ: Mapping[str, str]) -> Literal["open", "jwt", "cognito"]:
     """Fails closed: what is not the local stage needs a user pool, and can't be opened."""
-    local = environ.get("STAGE", LOCAL) == LOCAL
-    auth = environ.get("AUTH") or ("open" if local else "cognito")
+    auth = environ.get("AUTH") or ("open" if stage == LOCAL else "cognito")
     if auth not in ("open", "jwt", "cognito"):
         message = f"AUTH must be 'open', 'jwt' or 'cognito', not {auth!r}"
         raise InvalidSetting(message)
-    if auth != "cognito" and not local:
-        message = f"AUTH={auth} is for the local stage only, and this is {environ['STAGE']!r}"
+    if auth != "cognito" and stage != LOCAL:
+        message = f"AUTH={auth} is for the local stage only, and this is {stage!r}"
+        raise InvalidSetting(message)
+    # Emulators of Lambda say where they are; Lambda itself does not.
+    in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ and not environ.get("AWS_ENDPOINT_URL")
+    if auth != "cognito" and in_lambda:
+        message = f"AUTH={auth} is for this machine only, and this is a function in an account"
         raise InvalidSetting(message)
     if auth == "jwt" and len(environ.get("JWT_KEY", "")) < _SHORTEST_KEY:
         message = f"JWT_KEY must have at least {_SHORTEST_KEY} characters where AUTH is jwt"
         raise InvalidSetting(message)
     if auth == "cognito" and not environ.get("USER_POOL_ARN"):
-        message = f"USER_POOL_ARN is missing: stage {environ.get('STAGE', LOCAL)!r} asks for tokens of a user pool, which `make deploy` makes"  # noqa: E501
+        message = f"USER_POOL_ARN is missing: stage {stage!r} asks for tokens of a user pool, which `make deploy` makes"  # noqa: E501
         raise InvalidSetting(message)
     return cast('Literal["open", "jwt", "cognito"]', auth)
 
@@ -170,8 +179,12 @@ def _limit(environ: Mapping[str, str], who: str) -> Limit | None:
     return Limit(per_second, int(text)) if per_second else None
 
 
-def _admission_keys(text: str) -> list[AdmissionKey]:
-    """`id:base64key,id:base64key`; the message of a refusal holds no part of a key."""
+def read_admission_keys(text: str) -> tuple[AdmissionKey, ...]:
+    """The keys in `id:base64key,id:base64key`.
+
+    Raises:
+        InvalidSetting: an entry is none; the message holds no part of a key.
+    """
     found: dict[str, AdmissionKey] = {}
     for place, entry in enumerate(filter(None, text.split(",")), start=1):
         key_id, _, encoded = entry.strip().partition(":")
@@ -191,4 +204,4 @@ def _admission_keys(text: str) -> list[AdmissionKey]:
             )
             raise InvalidSetting(message)
         found[key_id] = AdmissionKey(key_id, secret)
-    return list(found.values())
+    return tuple(found.values())

@@ -61,9 +61,9 @@ class Promotion:
     how many events the read table is behind.
     """
 
-    promotion_id: str
     number_of_coupons: int
     discount: Decimal
+    promotion_id: str
     publish_time: int
     finish_time: int
     coupons_per_customer: int
@@ -80,11 +80,15 @@ class Promotion:
     admission: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The promotion as the API shows it."""
+        """The promotion as the API shows it.
+
+        Clients of the old system look for `,"promotionId":"...","publishTime":` in a list, so these
+        two are neighbours, and not the first.
+        """
         return {
-            "promotionId": self.promotion_id,
             "numberOfCoupons": self.number_of_coupons,
             "discount": number(self.discount),
+            "promotionId": self.promotion_id,
             "publishTime": self.publish_time,
             "finishTime": self.finish_time,
             "couponsPerCustomer": self.coupons_per_customer,

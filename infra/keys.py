@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.config import InvalidSetting, read_settings
+from chalicelib.config import InvalidSetting, read_admission_keys
 from infra import stage
 from infra.account import account
 from infra.faults import DeployFault, told_in_one_line
@@ -44,7 +44,7 @@ def read(ssm: Any, stage: str) -> str | None:
         message = f"{name} is not encrypted: write it again, as a SecureString"
         raise DeployFault(message)
     try:
-        read_settings({NAME: found["Value"]})
+        read_admission_keys(found["Value"])
     except InvalidSetting as error:
         message = f"{name} holds no keys: {error}"
         raise DeployFault(message) from None

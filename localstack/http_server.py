@@ -73,7 +73,8 @@ def _handle(
         # What API Gateway says of a path it does not know; locally, the plain word for it. The
         # gateway quotes a token that comes along, and trips over one that is not ASCII.
         unknown = answers.problem("NOT_FOUND")
-        return unknown.status, list(unknown.headers.items()), unknown.body.encode()
+        more = answers.on_every_answer(answers.request_id(headers, {}))
+        return unknown.status, list({**unknown.headers, **more}.items()), unknown.body.encode()
     except LocalGatewayException as error:
         return error.CODE, list(error.headers.items()), error.body or b""
     out = list((response.get("headers") or {}).items())

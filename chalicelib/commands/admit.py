@@ -8,7 +8,7 @@ everybody else.
 from dataclasses import dataclass
 
 from chalicelib import telemetry
-from chalicelib.commands import over, throttle, tokens
+from chalicelib.commands import over, scripts, throttle, tokens
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.throttle import Rate
 from chalicelib.config import settings
@@ -30,8 +30,9 @@ class Admission:
     """The store's answer.
 
     outcome: ADMITTED, NOT_STARTED, SOLD_OUT, FINISHED, CANCELLED, THROTTLED or UNKNOWN (see
-    admit.lua), or NO_TOKENS where the stage has no keys. token, expires_at (epoch ms): with
-    ADMITTED. opens_at, wait_ms, rates: as in a Grab.
+    admit.lua); where this process has no keys NO_TOKENS, or TOKENS_UNAVAILABLE if the promotion
+    asks for a token. token, expires_at (epoch ms): with ADMITTED. opens_at, wait_ms, rates: as in a
+    Grab.
     """
 
     outcome: str
@@ -51,7 +52,8 @@ def admit_customer(command: AdmitCustomer, outside: Outside, address: str = "") 
     """
     keys = settings().admission_keys
     if not keys:
-        return Admission("NO_TOKENS")
+        asks = outside.store.hget(scripts.key(command.promotion_id, "promotion"), "admission")
+        return Admission("TOKENS_UNAVAILABLE" if asks == "token" else "NO_TOKENS")
     closed_as = over.marked(command.promotion_id, command.customer_id)
     if closed_as is not None:
         return Admission(closed_as)

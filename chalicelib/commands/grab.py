@@ -33,11 +33,12 @@ class Grab:
     """The store's answer.
 
     outcome: GRANTED, REPEATED, NOT_STARTED, SOLD_OUT, LIMIT_REACHED, FINISHED, CANCELLED,
-    THROTTLED, TOKEN_REQUIRED or UNKNOWN (see grab.lua), or IDEMPOTENCY_KEY_REUSED. coupon: with
+    THROTTLED, TOKEN_REQUIRED or UNKNOWN (see grab.lua), IDEMPOTENCY_KEY_REUSED, or
+    TOKENS_UNAVAILABLE where a token is asked for that this process can't check. coupon: with
     GRANTED and REPEATED. published: the broker has its event. opens_at: with NOT_STARTED, when it
     opens (epoch ms). wait_ms: how long until then, or until a throttled customer may ask again.
-    why: with TOKEN_REQUIRED, what is wrong with the token. rates: how the buckets stand that
-    this call was charged to.
+    why: with TOKEN_REQUIRED, what is wrong with the token. rates: how the buckets stand that this
+    call was charged to.
     """
 
     outcome: str
@@ -91,23 +92,26 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
         requests.remember(*request)
     if "over" in reply.detail:
         over.mark(command.promotion_id, reply.outcome, outside.store)
+    outcome = reply.outcome
+    if outcome == "TOKEN_REQUIRED" and command.token and not settings().admission_keys:
+        outcome = "TOKENS_UNAVAILABLE"
     took_ms = round((time.perf_counter() - began_s) * 1000, 1)
     telemetry.measure_all(
         {"grabs": (1, MetricUnit.Count), "grab_ms": (took_ms, MetricUnit.Milliseconds)},
-        by={"outcome": reply.outcome},
+        by={"outcome": outcome},
         promotion=command.promotion_id,
         customer=telemetry.pseudonym(command.customer_id),
         version=reply.events[-1].version if reply.events else 0,
     )
-    if reply.outcome == "THROTTLED":
-        return Grab(reply.outcome, wait_ms=reply.detail["retryInMs"], rates=rates)
-    if reply.outcome == "TOKEN_REQUIRED":
-        return Grab(reply.outcome, why=_why_refused(command, admitted_until), rates=rates)
-    if reply.outcome == "NOT_STARTED":
+    if outcome == "THROTTLED":
+        return Grab(outcome, wait_ms=reply.detail["retryInMs"], rates=rates)
+    if outcome == "TOKEN_REQUIRED":
+        return Grab(outcome, why=_why_refused(command, admitted_until), rates=rates)
+    if outcome == "NOT_STARTED":
         opens_at = reply.detail["opensAt"]
-        return Grab(reply.outcome, opens_at=opens_at, wait_ms=opens_at - reply.now, rates=rates)
+        return Grab(outcome, opens_at=opens_at, wait_ms=opens_at - reply.now, rates=rates)
     coupon = coupon_from(reply, command.promotion_id, command.customer_id)
-    return Grab(reply.outcome, coupon=coupon, published=decision.published, rates=rates)
+    return Grab(outcome, coupon=coupon, published=decision.published, rates=rates)
 
 
 def _admitted_until(command: GrabCoupon) -> int:

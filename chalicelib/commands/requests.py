@@ -31,4 +31,5 @@ def remember(customer_id: str, key: str, promotion_id: str, store: Redis) -> Non
 
 
 def _name(customer_id: str, key: str) -> str:
-    return f"seckill:request:{customer_id}:{key}"
+    """No id can hold the slash: with a colon, `a:b` and `c` would be `a` and `b:c`."""
+    return f"seckill:request:{customer_id}/{key}"

@@ -57,6 +57,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "CANCELLED": (410, "The promotion was cancelled"),
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
     "RECOVERING": (503, "The promotion is being recovered"),
+    "TOKENS_UNAVAILABLE": (503, "The server can't give or check tokens just now"),
     "STORE_UNAVAILABLE": (503, "The store does not answer"),
     "QUEUE_UNAVAILABLE": (503, "A queue does not answer"),
     "TABLE_UNAVAILABLE": (503, "A table does not answer"),
@@ -138,6 +139,11 @@ def request_id(headers: Mapping[str, str], context: Mapping[str, Any]) -> str:
         return sent
     # The local server's gateway gives none.
     return str(context.get("requestId") or f"{_PROCESS}-{next(_requests)}")
+
+
+def on_every_answer(request_id: str) -> dict[str, str]:
+    """The headers of each answer: no browser guesses at a type, and the request's id is echoed."""
+    return {"X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
 
 
 def page(

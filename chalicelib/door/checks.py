@@ -8,11 +8,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 # Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
 MAX_TIME_MS = 4_102_444_800_000
+# What has fewer digits is meant as seconds, or as a day without dashes. As milliseconds it would be
+# in 1970, and open a sale at once; who wants that says 0.
+_LEAST_TIME_MS = 10**12
+# Java's Long.MAX_VALUE, with which the old system's clients say that a promotion has no end.
+NO_END = 2**63 - 1
 DISCOUNT_DIGITS = 4
 MAX_PRICE = 1_000_000_000
 PRICE_DIGITS = 2
@@ -24,10 +29,16 @@ _MOST_ID = 10**18 - 1
 DIGITS = re.compile(f"[0-9]{{1,{_MOST_DIGITS}}}")
 # What the document promises of times; more forms of ISO 8601 are taken.
 _ISO_8601 = (
-    "^(197[1-9]|19[89][0-9]|20[0-9][0-9])-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
-    "(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?$"
+    "^(197[1-9]|19[89][0-9]|20[0-9][0-9])-(0?[1-9]|1[0-2])-(0?[1-9]|1[0-9]|2[0-8])"
+    "(T([01]?[0-9]|2[0-3]):[0-5]?[0-9]:[0-5]?[0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?$"
 )
-_WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
+# The old system's clients leave out the noughts: `2017-9-1T8:00:00Z`. A fraction keeps its digit.
+_WITH_DASHES = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ].*)?")
+_ONE_DIGIT = re.compile(r"(?<![0-9.])[0-9](?![0-9])")
+# No sign, exponent, blank, underscore or digit of another script, all of which Decimal takes.
+_PLAIN_DECIMAL = re.compile(r"[0-9]{0,16}\.?[0-9]{1,16}")
+# Printable ASCII without `"<>\^{|}` and the backtick, which RFC 3986 has in no address.
+_WEB_ADDRESS = re.compile(r"https?://[!#-;=?-\[\]_a-z~]{1,1990}")
 
 
 class Fault(Exception):
@@ -43,12 +54,13 @@ class Check:
 
 
 def _identifier(value: Any) -> str:
-    number = _integer(value)
-    text = str(number) if number is not None and abs(number) <= _MOST_ID else value
-    if not isinstance(text, str) or not ID.fullmatch(text):
+    if not isinstance(value, str):
+        number = _integer(value)
+        value = str(number) if number is not None and abs(number) <= _MOST_ID else ""
+    if not ID.fullmatch(value):
         message = "must be 1 to 128 letters, digits or any of _ . : @ + ~ -"
         raise Fault(message)
-    return text
+    return str(value)
 
 
 def _whole(value: Any, low: int, high: int) -> int:
@@ -101,35 +113,41 @@ def _line(value: Any) -> str:
 
 def _web_address(value: Any) -> str:
     if not isinstance(value, str) or not _WEB_ADDRESS.fullmatch(value):
-        message = "must be an http or https address of at most 2000 characters"
+        message = (
+            "must be an http or https address of at most 2000 characters, encoded as in a link"
+        )
         raise Fault(message)
     return value
 
 
 def _time_ms(value: Any) -> int:
-    message = "must be epoch milliseconds or an ISO 8601 time, from 1970 to 2100"
-    if isinstance(value, str) and not DIGITS.fullmatch(value):
-        try:
-            parsed = datetime.fromisoformat(value)
-            aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-            value = int(aware.timestamp() * 1000)
-        except (ValueError, OverflowError):
-            raise Fault(message) from None
     try:
-        return _whole(value, 0, MAX_TIME_MS)
-    except Fault:
+        if isinstance(value, str) and not DIGITS.fullmatch(value):
+            parsed = datetime.fromisoformat(_padded(value))
+            aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+            return _whole(int(aware.timestamp() * 1000), 0, MAX_TIME_MS)
+        return _whole(value, _LEAST_TIME_MS if _whole(value, 0, MAX_TIME_MS) else 0, MAX_TIME_MS)
+    except (ValueError, OverflowError, Fault):
+        message = (
+            "must be epoch milliseconds (0, or 13 digits) or an ISO 8601 time, from 1970 to 2100"
+        )
         raise Fault(message) from None
+
+
+def _padded(text: str) -> str:
+    return _ONE_DIGIT.sub(r"0\g<0>", text) if _WITH_DASHES.fullmatch(text) else text
+
+
+def _end_ms(value: Any) -> int:
+    return MAX_TIME_MS if str(value) == str(NO_END) else _time_ms(value)
 
 
 def _decimal(value: Any, high: Decimal, places: int, message: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise Fault(message)
-    if isinstance(value, str) and len(value) > 32:  # noqa: PLR2004 - no decimal of ours is longer
+    if isinstance(value, str) and not _PLAIN_DECIMAL.fullmatch(value):
         raise Fault(message)
-    try:
-        exact = Decimal(value)
-    except InvalidOperation:
-        raise Fault(message) from None
+    exact = Decimal(value)
     if not exact.is_finite() or not 0 < exact <= high:
         raise Fault(message)
     rounded = exact.quantize(Decimal(1).scaleb(-places))
@@ -174,7 +192,7 @@ discount = Check(
     {
         "anyOf": [
             {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "multipleOf": 0.0001},
-            {"type": "string", "pattern": r"^(0?\.[0-9]{0,3}[1-9]|1(\.0{1,4})?)$"},
+            {"type": "string", "pattern": r"^(0?\.[0-9]{0,3}[1-9]0{0,4}|1(\.0{1,4})?)$"},
         ]
     },
 )
@@ -184,7 +202,10 @@ price = Check(
     {
         "anyOf": [
             {"type": "number", "minimum": 0.01, "maximum": MAX_PRICE, "multipleOf": 0.01},
-            {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(\.[0-9]{1,2})?$"},
+            {
+                "type": "string",
+                "pattern": r"^(0?\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,8}(\.[0-9]{1,2})?)$",
+            },
         ]
     },
 )
@@ -199,8 +220,15 @@ time_ms = Check(
     _time_ms,
     {
         "anyOf": [
-            {"type": "integer", "minimum": 0, "maximum": MAX_TIME_MS},
+            {"type": "integer", "minimum": _LEAST_TIME_MS, "maximum": MAX_TIME_MS},
+            {"enum": [0, "0"]},
+            {"type": "string", "pattern": "^([1-3][0-9]{12}|40[0-9]{11})$"},
             {"type": "string", "pattern": _ISO_8601, "examples": ["2029-12-01T10:00:00Z"]},
         ]
     },
+)
+# The same, or the one number that stands for no end.
+end_ms = Check(
+    _end_ms,
+    {"anyOf": [*time_ms.schema["anyOf"], {"enum": [NO_END, str(NO_END)]}]},
 )

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import jwt
 
 from chalicelib.config import settings
+from chalicelib.door.checks import Fault, identifier
 
 Who = Literal["anyone", "customer", "admin"]
 
@@ -68,28 +69,36 @@ def caller(context: Mapping[str, Any], headers: Mapping[str, str]) -> Caller:
     return Caller(subject, ADMIN_GROUP in _groups(claims.get("cognito:groups")))
 
 
-def require(who: Who, asking: Caller) -> None:
-    """Let only those in who may.
+def require_operator(asking: Caller) -> None:
+    """Let only operators in.
 
     Raises:
-        Forbidden: an operator's route, and not an operator's token.
+        Forbidden: it is not an operator's token.
     """
-    if who == "admin" and not asking.admin:
+    if not asking.admin:
         raise Forbidden({"token": f"is not of the group {ADMIN_GROUP}"})
 
 
 def own(asking: Caller, source: Mapping[str, Any]) -> dict[str, Any]:
     """A command's fields with the customer who sent it; their own id may be left out.
 
+    What can't be an id at all is left as it is: the command's model names the fault.
+
     Raises:
         Forbidden: it names another customer.
     """
     if asking.customer_id is None:
         return dict(source)
-    named = source.get("customerId", asking.customer_id)
-    if named != asking.customer_id:
+    named = source.get("customerId")
+    if named is None:
+        return {**source, "customerId": asking.customer_id}
+    try:
+        theirs = identifier.take(named) == asking.customer_id
+    except Fault:
+        return dict(source)
+    if not theirs:
         raise Forbidden({"customerId": "is another customer's"})
-    return {**source, "customerId": asking.customer_id}
+    return dict(source)
 
 
 def _verified(headers: Mapping[str, str]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 A model reads a body, a query string or headers, and collects the faults of all fields.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.commands.edit_promotion import MAX_COUPONS
@@ -20,7 +20,7 @@ _LONGEST_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: what it may be, what it is when it is left out, and one sentence about it."""
+    """One field: what it may be, what it is when it is left out or null, and one sentence."""
 
     name: str
     check: Check
@@ -46,16 +46,19 @@ class Model:
         if self.closed:
             known = {field.name for field in self.fields}
             for name in sorted(set(source) - known):
-                faults[name[:_LONGEST_NAME]] = f"is not a field of {self.what}"
+                faults[shortened(name)] = f"is not a field of {self.what}"
         return {field.name: _read(field, source, faults) for field in self.fields}
 
-    def schema(self) -> dict[str, Any]:
-        """The model as a JSON Schema."""
+    def schema(self, *, known: Container[str] = ()) -> dict[str, Any]:
+        """The model as a JSON Schema; fields in `known` need not be said."""
+        fields = [
+            replace(field, needed=False) if field.name in known else field for field in self.fields
+        ]
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {field.name: _described(field) for field in self.fields},
+            "properties": {field.name: _described(field) for field in fields},
         }
-        needed = [field.name for field in self.fields if field.needed]
+        needed = [field.name for field in fields if field.needed]
         if needed:
             schema["required"] = needed
         if self.closed:
@@ -63,22 +66,30 @@ class Model:
         return schema
 
 
+def shortened(name: str) -> str:
+    """A field's name as a fault shows it: a client may have sent one of any length."""
+    return name[:_LONGEST_NAME]
+
+
 def _read(field: Field, source: Mapping[str, Any], faults: dict[str, str]) -> Any:
-    if field.name not in source and not field.needed:
+    value = source.get(field.name)
+    if value is None:  # many clients send null for what they leave out
+        if field.needed:
+            faults[field.name] = "is required"
         return field.default
-    if source.get(field.name) is None:
-        faults[field.name] = "is required"
-        return None
     try:
-        return field.check.take(source[field.name])
+        return field.check.take(value)
     except Fault as fault:
         faults[field.name] = str(fault)
         return None
 
 
 def _described(field: Field) -> dict[str, Any]:
+    schema = field.check.schema
+    if not field.needed:
+        schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
     default = {} if field.default is None else {"default": field.default}
-    return {**field.check.schema, "description": field.about, **default}
+    return {**schema, "description": field.about, **default}
 
 
 PROMOTION_ID = Field("promotionId", checks.identifier, "which promotion")
@@ -92,7 +103,12 @@ OFFER = Model(
         Field("numberOfCoupons", whole(1, MAX_COUPONS), "how many units"),
         Field("discount", checks.discount, "what the list price is multiplied by"),
         Field("publishTime", checks.time_ms, "when it opens; in the past: at once"),
-        Field("finishTime", checks.time_ms, "when it ends; after publishTime, in the future"),
+        Field(
+            "finishTime",
+            checks.end_ms,
+            "when it ends; after publishTime, in the future; 9223372036854775807 (Java's "
+            "Long.MAX_VALUE) is no end, which is the year 2100",
+        ),
         Field("itemId", checks.identifier, "what is sold; it has to exist", needed=False),
         Field(
             "couponsPerCustomer",

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from chalicelib import queues
+from chalicelib.config import settings
 from chalicelib.door import checks
 from chalicelib.door.answers import PROBLEMS
 from chalicelib.door.models import COUPON_STATES, IDEMPOTENCY_KEY
@@ -31,20 +32,24 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "queue": {"type": "string", "enum": list(queues.CONSUMED)},
 }
 # Refusals that say when to come again.
-_LATER = {"RECOVERING", "STORE_UNAVAILABLE", "TABLE_UNAVAILABLE", "NOT_STARTED", "THROTTLED"}
+_LATER = {"NOT_STARTED", "THROTTLED"} | {code for code in PROBLEMS if PROBLEMS[code][0] == 503}  # noqa: PLR2004
 _RETRY_AFTER = {
     "Retry-After": {"schema": {"type": "integer"}, "description": "seconds until it makes sense"}
 }
 
 
-@cache
 def document() -> dict[str, Any]:
-    """The whole document. The same for every request, so it is made once."""
+    """The whole document, as it is on this stage: with tokens, or without."""
+    return _document(guarded=settings().auth != "open")
+
+
+@cache
+def _document(*, guarded: bool) -> dict[str, Any]:
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for name, operation in OPERATIONS.items():
         method, path = name.split(" ")
-        paths[path][method.lower()] = _operation(name, path, operation)
-    return {
+        paths[path][method.lower()] = _operation(name, path, operation, guarded=guarded)
+    described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "seckill",
@@ -52,16 +57,15 @@ def document() -> dict[str, Any]:
             "summary": "A flash sale: few units, a great price, a crowd at the same second.",
         },
         "paths": dict(paths),
-        "components": {
-            "schemas": _schemas(),
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-            },
-        },
+        "components": {"schemas": _schemas(guarded=guarded)},
     }
+    if guarded:
+        token = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        described["components"]["securitySchemes"] = {"token": token}
+    return described
 
 
-def _operation(name: str, path: str, operation: Operation) -> dict[str, Any]:
+def _operation(name: str, path: str, operation: Operation, *, guarded: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", name).strip("_").lower(),
         "summary": operation.summary,
@@ -76,12 +80,12 @@ def _operation(name: str, path: str, operation: Operation) -> dict[str, Any]:
             "required": not operation.accepts_query,
             "content": {"application/json": {"schema": _ref(operation.body.name)}},
         }
-    if operation.who != "anyone":
-        described["security"] = [{"token": []}, {}]
+    if guarded and operation.who != "anyone":
+        described["security"] = [{"token": []}]
         described["description"] = (
-            "Where the stage asks for tokens: an operator's, of the group admin."
+            "Asks for an operator's token, of the group admin."
             if operation.who == "admin"
-            else "Where the stage asks for tokens: a customer's, who then is the one it is about."
+            else "Asks for a customer's token, who then is the one it is about."
         )
     return described
 
@@ -141,7 +145,9 @@ def _shape(name: str) -> dict[str, Any]:
     return _ref(name)
 
 
-def _schemas() -> dict[str, Any]:
+def _schemas(*, guarded: bool) -> dict[str, Any]:
+    # A token says who the customer is; without one the request has to.
+    known = ("customerId",) if guarded else ()
     models = {op.body.name: op.body for op in OPERATIONS.values() if op.body}
     return {
         "Coupon": _of_shape(Coupon, couponId={"type": "string"}, state={"enum": COUPON_STATES}),
@@ -177,7 +183,7 @@ def _schemas() -> dict[str, Any]:
         "Health": {"type": "object", "additionalProperties": {"type": "string"}},
         "Document": {"type": "object"},
         "Page": {"type": "string"},
-        **{name: model.schema() for name, model in sorted(models.items())},
+        **{name: model.schema(known=known) for name, model in sorted(models.items())},
     }
 
 

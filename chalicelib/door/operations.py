@@ -133,12 +133,13 @@ OPERATIONS: dict[str, Operation] = {
         who="customer", body=models.GRAB, key=True,
         answers={200: "Coupon", 201: "Coupon", 202: "Coupon"},
         problems=("NOT_STARTED", "UNKNOWN_PROMOTION", "LIMIT_REACHED", "IDEMPOTENCY_KEY_REUSED",
-                  "TOKEN_REQUIRED", "THROTTLED", *_OVER, *_WRITES),
+                  "TOKEN_REQUIRED", "TOKENS_UNAVAILABLE", "THROTTLED", *_OVER, *_WRITES),
     ),
     "POST /command/tokens": Operation(
         summary="Get the token that a grab of some promotions needs; not before their start.",
         who="customer", body=models.ADMIT, answers={201: "Token"},
-        problems=("NOT_STARTED", "UNKNOWN_PROMOTION", "NO_TOKENS", "THROTTLED", *_OVER, *_WRITES),
+        problems=("NOT_STARTED", "UNKNOWN_PROMOTION", "NO_TOKENS", "TOKENS_UNAVAILABLE",
+                  "THROTTLED", *_OVER, *_WRITES),
     ),
     "POST /command/coupons/{coupon_id}/payment": Operation(
         summary="Confirm the payment of a coupon; the amount is the server's.",

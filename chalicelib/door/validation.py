@@ -1,7 +1,8 @@
 """What comes in from outside, checked: every fault of a body in one answer, each by its field."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
@@ -31,20 +32,35 @@ def parse_body(raw: bytes | str | None) -> dict[str, Any]:
     """The JSON object in a request's body; numbers with a point become decimals.
 
     Raises:
-        InvalidInput: no object, not JSON, not UTF-8, or over 16 KiB.
+        InvalidInput: no object, not JSON, not UTF-8, or over 16 KiB; or names what is there twice.
     """
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw or b""
     if len(data) > MAX_BODY_BYTES:
         raise InvalidInput({"body": f"must have at most {MAX_BODY_BYTES} bytes"})
     try:
-        body = json.loads(
-            data, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_parse_float
-        )
+        body = _json.decode(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise InvalidInput({"body": "must be a JSON object"}) from None
     if not isinstance(body, dict):
         raise InvalidInput({"body": "must be a JSON object"})
     return body
+
+
+def together(*parts: Callable[[], Any]) -> list[Any]:
+    """What each part of a request says, in this order: path, headers, body.
+
+    Raises:
+        InvalidInput: with the faults of all parts.
+    """
+    faults: dict[str, str] = {}
+    values = []
+    for part in parts:
+        try:
+            values.append(part())
+        except InvalidInput as error:
+            faults |= error.faults
+    _refuse(faults)
+    return values
 
 
 def offer_from(body: Mapping[str, Any], now_ms: int) -> Offer:
@@ -189,6 +205,16 @@ def _coupon_parts(coupon_id: str, faults: dict[str, str]) -> tuple[str, int]:
     return promotion_id, int(number)
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which each name is once: of two, nobody could say which is meant."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        raise InvalidInput({models.shortened(name): "is there twice" for name in twice})
+    return values
+
+
 def _parse_int(text: str) -> int | Decimal:
     return int(text) if len(text) <= len(str(2**63)) else Decimal("NaN")
 
@@ -199,3 +225,12 @@ def _parse_float(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         return Decimal("NaN")
+
+
+# Made once: with hooks, json.loads would make one for each call.
+_json = json.JSONDecoder(
+    parse_int=_parse_int,
+    parse_float=_parse_float,
+    parse_constant=_parse_float,
+    object_pairs_hook=_once_each,
+)

@@ -49,7 +49,8 @@ def _settings(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     for function in (config.settings, clients.store, publishing.publisher):
         function.cache_clear()
     yield
-    clients.store().close()
+    if clients.store.cache_info().currsize:
+        clients.store().close()
 
 
 @pytest.fixture

@@ -364,7 +364,7 @@ def test_too_many_requests_for_tokens_are_429(
     assert 1 <= int(refused.headers["Retry-After"]) <= 10
 
 
-@pytest.mark.parametrize("token", ["", "a b", "x" * 129, "ä", None, True, [], {}, 1.5], ids=repr)
+@pytest.mark.parametrize("token", ["", "a b", "x" * 129, "ä", True, [], {}, 1.5], ids=repr)
 def test_a_token_that_can_be_none_is_named(http: Ask, sale: str, token: Any) -> None:
     answer = post(http, "coupons", sale, "alice", token=token)
     assert (answer.status, list(answer.body["errors"])) == (400, ["token"])
@@ -378,14 +378,14 @@ def test_a_bad_id_in_a_request_for_a_token_is_named(http: Ask, field: str, value
     assert (answer.status, list(answer.body["errors"])) == (400, [field])
 
 
-@pytest.mark.parametrize("value", ["closed", "", None, True, 1, [], {}, "TOKEN"], ids=repr)
+@pytest.mark.parametrize("value", ["closed", "", True, 1, [], {}, "TOKEN"], ids=repr)
 def test_a_bad_admission_is_named(http: Ask, token_offer: dict[str, Any], value: Any) -> None:
     answer = http("POST", "/admin/promotions", {**token_offer, "admission": value})
     assert (answer.status, list(answer.body["errors"])) == (400, ["admission"])
 
 
 def test_a_stage_without_keys_creates_no_such_promotion_and_gives_no_tokens(
-    http: Ask, sale: str, token_offer: dict[str, Any], keys: KeysOf
+    http: Ask, token_offer: dict[str, Any], keys: KeysOf
 ) -> None:
     keys()
     refused = http("POST", "/admin/promotions", token_offer)
@@ -395,9 +395,8 @@ def test_a_stage_without_keys_creates_no_such_promotion_and_gives_no_tokens(
     assert plain.status == 201
     edited = http("PUT", f"/admin/promotions/{plain.body['promotionId']}", later)
     assert (edited.status, list(edited.body["errors"])) == (400, ["admission"])
-    answer = post(http, "tokens", sale, "alice")
+    answer = post(http, "tokens", plain.body["promotionId"], "alice")
     assert (answer.status, answer.body["code"]) == (409, "NO_TOKENS")
-    assert post(http, "coupons", sale, "alice", token="one.1.x").body["code"] == "TOKEN_REQUIRED"  # noqa: S106
 
 
 def test_the_operator_sees_how_customers_are_admitted_and_can_edit_it(
@@ -448,11 +447,11 @@ def test_a_recovery_keeps_the_door_closed(
 
 
 def test_keys_are_read_in_order_and_never_printed() -> None:
-    current = read_settings({"ADMISSION_KEYS": f"{ONE}, {TWO}"})
+    current = read_settings({"STAGE": "local", "ADMISSION_KEYS": f"{ONE}, {TWO}"})
     assert [key.id for key in current.admission_keys] == ["one", "two"]
     assert current.admission_keys[0].secret == base64.b64decode(ONE.partition(":")[2])
     assert not re.search("secret|" + re.escape(ONE[4:20]), repr(current))
-    assert read_settings({}).admission_keys == ()
+    assert read_settings({"STAGE": "local"}).admission_keys == ()
 
 
 @pytest.mark.parametrize(
@@ -465,7 +464,7 @@ def test_keys_are_read_in_order_and_never_printed() -> None:
 )  # fmt: skip
 def test_keys_that_can_not_be_read_are_refused_and_not_shown(value: str) -> None:
     with pytest.raises(InvalidSetting, match="ADMISSION_KEYS") as refused:
-        read_settings({"ADMISSION_KEYS": value})
+        read_settings({"STAGE": "local", "ADMISSION_KEYS": value})
     assert ONE[4:20] not in str(refused.value)
 
 

@@ -18,4 +18,10 @@ def test_names_are_those_of_the_template() -> None:
 )  # fmt: skip
 def test_a_setting_out_of_range_is_named(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=name):
-        read_settings({name: value})
+        read_settings({**DEV, name: value})
+
+
+@pytest.mark.parametrize("environ", [{}, {"STAGE": ""}, {"AUTH": "open"}])
+def test_the_stage_has_to_be_said(environ: dict[str, str]) -> None:
+    with pytest.raises(InvalidSetting, match="STAGE is missing"):
+        read_settings(environ)

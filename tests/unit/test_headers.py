@@ -85,23 +85,27 @@ def test_the_shops_own_page_may_call_and_read_what_it_needs() -> None:
         assert answer["headers"]["Access-Control-Allow-Origin"] == "https://shop.example"
     exposed = set(served["headers"]["Access-Control-Expose-Headers"].split(","))
     assert exposed >= {"Link", "RateLimit", "Retry-After", "X-Request-Id"}
-    assert "Idempotency-Key" in preflight["headers"]["Access-Control-Allow-Headers"]
+    allowed = set(preflight["headers"]["Access-Control-Allow-Headers"].split(","))
+    assert allowed >= {"Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"}
     assert "POST" in preflight["headers"]["Access-Control-Allow-Methods"]
     assert (served["statusCode"], refused["statusCode"]) == (200, 400)
 
 
 @pytest.mark.parametrize("token", ["Bearer a", "Bearer \xfc\xdf", "\U0001f600"])
 def test_an_unknown_path_is_not_found_whatever_comes_along(token: str) -> None:
-    told: list[str] = []
+    told: list[Any] = []
     environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": "/nothing/here",
         "HTTP_AUTHORIZATION": token,
+        "HTTP_X_REQUEST_ID": "mine-3",
         "REMOTE_ADDR": "127.0.0.1",
         "wsgi.input": _Empty(),
     }
-    list(http_server.application(environ, lambda status, _: told.append(status)))
-    assert told == ["404 Not Found"]
+    list(http_server.application(environ, lambda *answer: told.extend(answer)))
+    assert told[0] == "404 Not Found"
+    headers = dict(told[1])
+    assert (headers["X-Request-Id"], headers["X-Content-Type-Options"]) == ("mine-3", "nosniff")
 
 
 class _Empty:

@@ -14,6 +14,7 @@ from chalicelib import config
 from chalicelib.config import InvalidSetting, read_settings
 from chalicelib.door.identity import AUDIENCE, ISSUER
 from chalicelib.door.operations import OPERATIONS
+from localstack import tokens
 from localstack.tokens import local_key, token
 from tests.unit.conftest import Http
 
@@ -106,6 +107,23 @@ def test_nobody_acts_for_another_customer(guarded: Ask, name: str) -> None:
     assert own.status not in (401, 403)
 
 
+OWN = {"authorization": f"Bearer {token(KEY, '1')}"}
+
+
+@pytest.mark.parametrize("own", ["1", 1, 1.0, None])
+def test_an_old_client_may_send_its_own_id_as_a_number_or_as_nothing(
+    guarded: Ask, own: Any
+) -> None:
+    answer = guarded("POST", "/command/coupons", {"promotionId": "p", "customerId": own}, **OWN)
+    assert (answer.status, answer.body["code"]) == (404, "UNKNOWN_PROMOTION")
+
+
+@pytest.mark.parametrize("given", [["1"], {}, True, "", "a b", 1.5])
+def test_what_is_nobodys_id_is_a_fault_and_not_another_customer(guarded: Ask, given: Any) -> None:
+    answer = guarded("POST", "/command/coupons", {"promotionId": "p", "customerId": given}, **OWN)
+    assert (answer.status, list(answer.body["errors"])) == (400, ["customerId"])
+
+
 # The page of /docs is no JSON: test_openapi.py has it.
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - set(GUARDED) - {"GET /docs"}))
 def test_what_is_for_everybody_needs_no_token(guarded: Ask, name: str) -> None:
@@ -195,6 +213,12 @@ def test_a_header_that_only_looks_like_a_token_counts_for_nothing_in_the_cloud(
         ({"STAGE": "local", "AUTH": "jwt"}, "JWT_KEY"),
         ({"STAGE": "local", "AUTH": "jwt", "JWT_KEY": "short"}, "JWT_KEY"),
         ({"STAGE": "local", "AUTH": "none"}, "AUTH"),
+        ({"STAGE": "Local", "AUTH": "open"}, "local stage only"),
+        ({"STAGE": "local", "AWS_LAMBDA_FUNCTION_NAME": "f"}, "AUTH=open is for this machine"),
+        (
+            {"STAGE": "local", "AUTH": "jwt", "JWT_KEY": KEY, "AWS_LAMBDA_FUNCTION_NAME": "f"},
+            "AUTH=jwt is for this machine",
+        ),
     ],
 )
 def test_a_stage_that_would_be_open_does_not_start(environ: dict[str, str], word: str) -> None:
@@ -202,8 +226,13 @@ def test_a_stage_that_would_be_open_does_not_start(environ: dict[str, str], word
         read_settings(environ)
 
 
+def test_an_emulator_of_lambda_may_be_open() -> None:
+    emulated = {"STAGE": "local", "AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_ENDPOINT_URL": "http://a"}
+    assert read_settings(emulated).auth == "open"
+
+
 def test_what_is_not_local_asks_for_tokens_unless_told_otherwise() -> None:
-    assert read_settings({}).auth == "open"
+    assert read_settings({"STAGE": "local"}).auth == "open"
     assert read_settings({"STAGE": "dev", "USER_POOL_ARN": POOL}).auth == "cognito"
 
 
@@ -213,3 +242,31 @@ def test_the_local_key_is_made_once_and_for_its_owner_only(tmp_path: Any) -> Non
     assert local_key(file) == key
     assert len(key) >= 32
     assert file.stat().st_mode & 0o077 == 0
+
+
+def groups_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert tokens.main(arguments) == 0
+    printed = capsys.readouterr().out.strip()
+    claims = jwt.decode(printed, local_key(), algorithms=["HS256"], audience=AUDIENCE)
+    return list(claims.get("cognito:groups", []))
+
+
+@pytest.mark.parametrize("word", ["1", "yes", "true", "TRUE"])
+def test_an_operators_token_is_made_for_who_says_yes(
+    capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    assert groups_of(capsys, "--customer", "alice", "--admin", word) == ["admin"]
+
+
+@pytest.mark.parametrize("word", ["0", "no", "false", ""])
+def test_who_says_no_gets_a_customers_token(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert groups_of(capsys, "--customer", "alice", "--admin", word) == []
+    assert groups_of(capsys, "--customer", "alice") == []
+    assert tokens.main(["--admin", word]) == 1
+
+
+@pytest.mark.parametrize("word", ["maybe", "2", "00", " "])
+def test_who_says_neither_gets_no_token(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    with pytest.raises(SystemExit):
+        tokens.main(["--customer", "alice", "--admin", word])
+    assert capsys.readouterr().out == ""

@@ -10,14 +10,27 @@ from chalice.config import Config
 from chalice.local import LocalGateway
 
 import app as entry_points
+from chalicelib import config
 from chalicelib.door import openapi
 from chalicelib.door.answers import PROBLEMS
 from chalicelib.door.checks import Fault
 from chalicelib.door.models import OFFER
 from chalicelib.door.operations import OPERATIONS
 from tests.unit.conftest import Http
+from tests.unit.test_identity import IN_PATHS
 
 Ask = Callable[..., Http]
+StageWith = Callable[[str], None]
+
+
+@pytest.fixture
+def stage_with(monkeypatch: pytest.MonkeyPatch) -> StageWith:
+    def set_to(auth: str) -> None:
+        monkeypatch.setenv("AUTH", auth)
+        monkeypatch.setenv("JWT_KEY", "a key of a test that is long enough for HMAC")
+        config.settings.cache_clear()
+
+    return set_to
 
 
 def test_every_route_is_in_the_document_and_every_operation_is_a_route() -> None:
@@ -51,6 +64,32 @@ def test_every_code_of_a_problem_can_be_met_somewhere() -> None:
     assert set(PROBLEMS) - met == of_the_framework
 
 
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_only_who_sends_a_body_has_to_name_its_type(name: str) -> None:
+    method, path = name.split(" ")
+    headers = {"content-type": "text/plain"}
+    gateway = LocalGateway(entry_points.app, Config())
+    answer = gateway.handle_request(method, path.format(**IN_PATHS), headers, b"")
+    assert (answer["statusCode"] == 415) == (OPERATIONS[name].body is not None)
+
+
+@pytest.mark.parametrize("auth", ["open", "jwt"])
+def test_the_document_is_that_of_its_stage(http: Ask, stage_with: StageWith, auth: str) -> None:
+    stage_with(auth)
+    told = http("GET", "/openapi.json").body
+    guarded = {
+        f"{method.upper()} {path}"
+        for path, methods in told["paths"].items()
+        for method, operation in methods.items()
+        if operation.get("security") == [{"token": []}]
+    }
+    asks = {name for name, operation in OPERATIONS.items() if operation.who != "anyone"}
+    assert guarded == (set() if auth == "open" else asks)
+    grab = told["components"]["schemas"]["GrabCoupon"]
+    assert ("customerId" in grab["required"]) == (auth == "open")
+
+
 def test_a_models_schema_and_its_checks_agree_on_what_is_needed() -> None:
     needed = OFFER.schema()["required"]
     faults: dict[str, str] = {}
@@ -59,6 +98,15 @@ def test_a_models_schema_and_its_checks_agree_on_what_is_needed() -> None:
     OFFER.read({"nonsense": 1}, faults)
     assert faults["nonsense"] == "is not a field of a promotion"
     assert OFFER.schema()["additionalProperties"] is False
+
+
+def test_the_schema_has_null_for_what_may_be_left_out() -> None:
+    nullable = {
+        name
+        for name, schema in OFFER.schema()["properties"].items()
+        if {"type": "null"} in schema["anyOf"]
+    }
+    assert nullable == {field.name for field in OFFER.fields if not field.needed}
 
 
 @pytest.mark.parametrize("field", OFFER.fields, ids=lambda field: field.name)

@@ -44,6 +44,12 @@ def test_a_stage_that_others_can_reach_is_never_built_open(project: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_stage_that_is_not_declared_is_not_built(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployFault, match="STAGE is missing"):
+        package(project, "qa", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_with_its_user_pool_all_but_what_is_for_everyone_asks_for_a_token(
     project: Path, tmp_path: Path
 ) -> None:

@@ -339,10 +339,13 @@ def test_the_local_server_takes_the_address_of_the_socket(monkeypatch: pytest.Mo
 
 # --- settings ---------------------------------------------------------------------------------
 
+LOCAL = {"STAGE": "local"}
+
 
 def test_limits_are_off_unless_set() -> None:
-    assert (read_settings({}).customer_limit, read_settings({}).address_limit) == (None, None)
-    off = read_settings({"CUSTOMER_RATE": "0", "CUSTOMER_BURST": "7"})
+    unset = read_settings(LOCAL)
+    assert (unset.customer_limit, unset.address_limit) == (None, None)
+    off = read_settings({**LOCAL, "CUSTOMER_RATE": "0", "CUSTOMER_BURST": "7"})
     assert off.customer_limit is None
 
 
@@ -358,7 +361,7 @@ def test_limits_are_off_unless_set() -> None:
 )
 def test_a_limit_is_a_rate_and_a_burst(rate: str, burst: str | None, limit: Limit) -> None:
     environ = {"ADDRESS_RATE": rate} | ({"ADDRESS_BURST": burst} if burst else {})
-    assert read_settings(environ).address_limit == limit
+    assert read_settings(LOCAL | environ).address_limit == limit
 
 
 @pytest.mark.parametrize("who", ["CUSTOMER", "ADDRESS"])
@@ -374,4 +377,4 @@ def test_a_limit_is_a_rate_and_a_burst(rate: str, burst: str | None, limit: Limi
 )  # fmt: skip
 def test_a_limit_out_of_its_range_is_named(who: str, rate: str, burst: str, named: str) -> None:
     with pytest.raises(InvalidSetting, match=f"{who}_{named}"):
-        read_settings({f"{who}_RATE": rate, f"{who}_BURST": burst})
+        read_settings({**LOCAL, f"{who}_RATE": rate, f"{who}_BURST": burst})
