@@ -65,8 +65,8 @@ check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabiliti
 bench: $(READY) ## Measure, as ratios within one run; writes build/bench.json.
 	@$(PYTHON) -m bench
 
-fuzz: $(READY) ## Random requests against every operation of the API, MINUTES= long. SEED=
-	@$(PYTHON) -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+fuzz: $(READY) ## Random requests against every operation of the API, MINUTES= long. SEED= AUTH=open|jwt
+	@$(PYTHON) -m tests.fuzz --minutes $(MINUTES) --auth $(AUTH) $(if $(SEED),--seed $(SEED))
 
 chaos: $(READY) ## Faults of every kind under load, and a checker. SEED= MINUTES= PUBLISHER=
 	@$(PYTHON) -m chaos --minutes $(MINUTES) --publisher $(PUBLISHER) $(if $(SEED),--seed $(SEED))

@@ -326,7 +326,9 @@ def post_payment(coupon_id: str, asking: Caller) -> Answer:
 @route("/command/coupons/{coupon_id}", "DELETE")
 def delete_coupon(coupon_id: str, asking: Caller) -> Answer:
     """Give an unpaid coupon back."""
-    source = body() if request().raw_body else (request().query_params or {})
+    source: Mapping[str, Any] = request().query_params or {}
+    if request().raw_body:
+        _, source = validation.together(in_query(models.CUSTOMER_TOO), body)
     command = validation.give_back_from(coupon_id, identity.own(asking, source))
     return settled(command, give_back_coupon(command, outside()))
 

@@ -166,6 +166,8 @@ PAYMENT = Model(
     ),
 )
 GIVE_BACK = Model("GiveBackCoupon", "a return", (CUSTOMER_ID,))
+# What the query string may say besides a body, which counts then.
+CUSTOMER_TOO = Model("CustomerToo", "a return", (replace(CUSTOMER_ID, needed=False),))
 
 IDEMPOTENCY_KEY = Model(
     "Key",

@@ -15,9 +15,10 @@ import pytest
 
 from localstack.cloud import ROOT, LocalCloud, Options, local_cloud
 from localstack.tokens import token
-from tests.fuzz import fuzz
+from tests.fuzz import LIMITS, STATUSES, fuzz
 
 CASES = 200
+FEW_CASES = 50
 SEED = 7
 # The published load model of ServiceComb SecKill, for two of its rounds.
 USERS = 200
@@ -49,10 +50,23 @@ def connect(cloud: LocalCloud) -> http.client.HTTPConnection:
 
 
 def test_every_answer_to_random_requests_is_as_described(cloud: LocalCloud) -> None:
+    assert_all_as_described(cloud, CASES)
+
+
+def assert_all_as_described(cloud: LocalCloud, cases: int) -> None:
     with (ROOT / ".local" / "fuzz.txt").open("w+", encoding="utf-8") as report:
-        told = fuzz(cloud.url, CASES, SEED, report=report)
+        told = fuzz(cloud, cases, SEED, report=report)
         report.seek(0)
         assert told == 0, report.read()
+
+
+def test_so_it_is_with_tokens_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LIMITS.items():
+        monkeypatch.setenv(name, value)
+    with local_cloud(Options(auth="jwt", folder=ROOT / ".local" / "test-fuzz")) as cloud:
+        assert_all_as_described(cloud, FEW_CASES)
+    met = json.loads(STATUSES.read_text())
+    assert set(met) >= {"200", "201", "400", "401", "403", "404", "409", "429"}
 
 
 class User(threading.Thread):

@@ -134,6 +134,8 @@ def test_all_faults_of_a_body_are_in_one_answer(http: Ask) -> None:
         ("POST", "/command/coupons", {}, {"promotionId", "customerId", "idempotency-key"}),
         ("POST", "/command/coupons/a%20b/payment", {}, {"couponId", "customerId"}),
         ("DELETE", "/command/coupons/a%20b", {}, {"couponId", "customerId"}),
+        ("DELETE", "/command/coupons/a%20b?customerId=", None, {"couponId", "customerId"}),
+        ("DELETE", "/command/coupons/p-1?customerId=", {"customerId": "alice"}, {"customerId"}),
     ],
 )  # fmt: skip
 def test_the_faults_of_path_query_header_and_body_are_in_one_answer(
