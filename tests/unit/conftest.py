@@ -208,6 +208,11 @@ def http(aws: None) -> Callable[..., Http]:
     return ask
 
 
+def create(http: Callable[..., Http], offer: dict[str, Any], **more: Any) -> str:
+    """Create a promotion as the operator does; its id."""
+    return str(http("POST", "/admin/promotions", {**offer, **more}).body["promotionId"])
+
+
 def state_of(store: Redis, promotion_id: str) -> dict[str, str]:
     """The promotion's hash as the store has it."""
     return cast("dict[str, str]", store.hgetall(scripts.key(promotion_id, "promotion")))

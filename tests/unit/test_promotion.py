@@ -1,7 +1,6 @@
-"""The admin's part of a promotion's life: edit, restock, cancel, items, what the operator sees."""
+"""The admin's part of a promotion's life: edit, restock, cancel, what the operator sees."""
 
 import secrets
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from redis import Redis
 
 from chalicelib import clients
-from chalicelib.commands import over, scripts
+from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.edit_promotion import (
     RestockPromotion,
@@ -21,15 +20,11 @@ from chalicelib.commands.promotions import PromotionRow
 from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
 from chalicelib.projections import active_promotions, coupons
-from tests.unit.conftest import Broker, Http, state_of
+from tests.unit.conftest import Broker, Http, create, state_of
 from tests.unit.test_http import receive
 
 Ask = Callable[..., Http]
 HOUR_MS = 3_600_000
-
-
-def create(http: Ask, offer: dict[str, Any], **more: Any) -> str:
-    return str(http("POST", "/admin/promotions", {**offer, **more}).body["promotionId"])
 
 
 def test_an_edit_before_the_start_is_in_the_store_and_in_the_table(
@@ -280,54 +275,6 @@ def test_what_the_store_has_forgotten_is_shown_from_the_tables(
     assert (before["state"], before["sold"]) == ("FINISHED", 1)
 
 
-def test_a_price_is_list_price_times_discount_to_the_cent(http: Ask, offer: dict[str, Any]) -> None:
-    kettle = {"name": "Kettle", "listPrice": 19.99, "picture": "https://shop.example/kettle.png"}
-    item = http("POST", "/admin/items", kettle)
-    assert (item.status, item.body["listPrice"]) == (201, 19.99)
-    sale = create(http, offer, publishTime=0, itemId=item.body["itemId"], holdSeconds=60)
-    for event in receive("active-promotions"):
-        active_promotions.on_event(event)
-    shown = http("GET", f"/query/promotions/{sale}").body
-    assert (shown["price"], shown["item"]) == (3.0, item.body)  # 2.9985
-    assert http("GET", "/query/promotions").body == [shown]
-    body = {"promotionId": sale, "customerId": "alice", "price": 0.01}
-    assert http("POST", "/command/coupons", body).body["price"] == 3.0
-    cheap = {"customerId": "alice", "price": 0.01, "amount": 0.01}
-    assert http("POST", f"/command/coupons/{sale}-1/payment", cheap).body["price"] == 3.0
-
-
-def test_an_item_can_be_edited_and_a_set_price_stays(http: Ask, offer: dict[str, Any]) -> None:
-    item = http("POST", "/admin/items", {"name": "Kettle", "listPrice": 20}).body["itemId"]
-    sale = create(http, offer, publishTime=0, itemId=item)
-    edited = http("PUT", f"/admin/items/{item}", {"name": "Big kettle", "listPrice": "40.00"})
-    assert (edited.status, edited.body) == (
-        200, {"itemId": item, "name": "Big kettle", "listPrice": 40.0},
-    )  # fmt: skip
-    assert http("GET", f"/query/items/{item}").body == edited.body
-    assert http("GET", f"/admin/promotions/{sale}").body["price"] == 3.0
-
-
-def test_an_unknown_item_is_not_found(http: Ask) -> None:
-    body = {"name": "Kettle", "listPrice": 20}
-    assert http("PUT", "/admin/items/never-made", body).body["code"] == "UNKNOWN_ITEM"
-    assert http("GET", "/query/items/never-made").status == 404
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("name", None), ("name", ""), ("name", " "), ("name", "x" * 201), ("name", "a\nb"),
-        ("name", 7), ("name", "\ud800"), ("listPrice", None), ("listPrice", 0),
-        ("listPrice", -1), ("listPrice", 0.001), ("listPrice", 1e10), ("listPrice", "NaN"),
-        ("picture", "javascript:alert(1)"), ("picture", "https://a b"), ("picture", 7),
-        ("colour", "red"),
-    ],
-)  # fmt: skip
-def test_a_bad_item_is_refused_by_its_field(http: Ask, field: str, value: Any) -> None:
-    answer = http("POST", "/admin/items", {"name": "Kettle", "listPrice": 20, field: value})
-    assert (answer.status, list(answer.body["errors"])) == (400, [field])
-
-
 def test_coupons_are_paid_and_given_back_over_http(http: Ask, offer: dict[str, Any]) -> None:
     sale = create(http, offer, publishTime=0, holdSeconds=600)
     for name in ("alice", "bob"):
@@ -388,38 +335,3 @@ def test_a_bad_key_is_refused_by_its_header(http: Ask) -> None:
     body = {"promotionId": "sale", "customerId": "alice"}
     answer = http("POST", "/command/coupons", body, idempotency_key="a b")
     assert (answer.status, list(answer.body["errors"])) == (400, ["idempotency-key"])
-
-
-def test_a_mark_answers_losers_and_lets_winners_through(
-    promotion: Callable[..., str], outside: Outside, store: Redis
-) -> None:
-    sale = promotion(stock=1)
-    won = grab_coupon(GrabCoupon(sale, "alice"), outside)
-    assert over.marked(sale, "bob") is None
-    assert grab_coupon(GrabCoupon(sale, "bob"), outside).outcome == "SOLD_OUT"
-    assert over.marked(sale, "carol") == "SOLD_OUT"
-    assert over.marked(sale, "alice") is None
-    assert grab_coupon(GrabCoupon(sale, "alice"), outside).coupon == won.coupon
-    calls = store.info("stats")["total_commands_processed"]
-    assert grab_coupon(GrabCoupon(sale, "carol"), outside).outcome == "SOLD_OUT"
-    assert store.info("stats")["total_commands_processed"] == calls + 1  # our own INFO
-
-
-def test_a_sale_that_is_only_out_of_stock_gets_no_mark(
-    promotion: Callable[..., str], outside: Outside, repair: Repair
-) -> None:
-    sale = promotion(stock=1, hold_seconds=600)
-    grab_coupon(GrabCoupon(sale, "alice"), outside)
-    assert grab_coupon(GrabCoupon(sale, "bob"), outside).outcome == "SOLD_OUT"
-    assert over.marked(sale, "carol") is None
-
-
-def test_a_mark_lasts_for_a_second(
-    promotion: Callable[..., str], outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sale = promotion(stock=1)
-    for name in ("alice", "bob"):
-        grab_coupon(GrabCoupon(sale, name), outside)
-    later = time.monotonic() + over.HOLDS_S
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert over.marked(sale, "carol") is None
