@@ -19,6 +19,7 @@ from chalice.local import LambdaContext, LocalGateway
 
 import app as entry_points
 from bench import promotions
+from bench.calls import one_core
 from bench.rows import InvalidMeasurement, Row, compare, per_second, take_turns
 from chalicelib import clients, config
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
@@ -48,7 +49,7 @@ def post_coupon() -> Response:
     return Response(answer.body, headers=dict(answer.headers), status_code=answer.status)
 
 
-def rows(_: LocalCloud) -> Iterator[Row]:
+def rows(cloud: LocalCloud) -> Iterator[Row]:
     """Handler calls per second."""
     store = clients.store()
     sale = promotions.sell_out(store, hold_seconds=promotions.HOLD_S)
@@ -58,7 +59,8 @@ def rows(_: LocalCloud) -> Iterator[Row]:
         ),
         _WITHOUT: _side(bare, sale, {"AUTH": "open"}),
     }
-    figures = take_turns(sides)
+    with one_core(cloud):
+        figures = take_turns(sides)
     store.delete(*promotions.keys_of(sale))
     yield compare(figures, _WITH, "calls/s", against=_WITHOUT, at_least=AT_LEAST)
 

@@ -18,29 +18,36 @@
 
 local rates
 if KEYS[5] then
-  rates = {}
   local buckets = #KEYS - 4
-  local first = #ARGV - 2 * buckets + 1
+  local first = #ARGV - 2 * buckets
   local now_us = now_ms() * 1000
-  local intervals, bursts, full_at, wait_us = {}, {}, {}, 0
+  local full_at, wait_us = redis.call('MGET', unpack(KEYS, 5)), 0
   for i = 1, buckets do
-    intervals[i] = tonumber(ARGV[first + 2 * i - 2])
-    bursts[i] = intervals[i] * tonumber(ARGV[first + 2 * i - 1])
-    local at = tonumber(redis.call('GET', KEYS[i + 4]) or 0)
+    local interval = ARGV[first + 2 * i - 1]
+    local whole_us = interval * ARGV[first + 2 * i]
+    local at = tonumber(full_at[i] or 0)
     -- Never beyond an empty bucket, also after the clock or the limit went back.
-    at = math.max(math.min(at, now_us + bursts[i]), now_us)
-    full_at[i] = at + intervals[i]
-    wait_us = math.max(wait_us, full_at[i] - now_us - bursts[i])
+    if at > now_us + whole_us then
+      at = now_us + whole_us
+    elseif at < now_us then
+      at = now_us
+    end
+    full_at[i] = at + interval
+    if full_at[i] - now_us - whole_us > wait_us then
+      wait_us = full_at[i] - now_us - whole_us
+    end
   end
+  rates = {}
   for i = 1, buckets do
+    local interval = ARGV[first + 2 * i - 1]
     local ahead = full_at[i] - now_us
     if wait_us > 0 then
-      ahead = ahead - intervals[i]
+      ahead = ahead - interval
     else
       redis.call('SET', KEYS[i + 4], string.format('%.0f', full_at[i]),
         'PX', math.ceil(ahead / 1000))
     end
-    rates[2 * i - 1] = math.floor((bursts[i] - ahead) / intervals[i])
+    rates[2 * i - 1] = math.floor((interval * ARGV[first + 2 * i] - ahead) / interval)
     rates[2 * i] = math.ceil(ahead / 1000)
   end
   if wait_us > 0 then

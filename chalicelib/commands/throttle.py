@@ -6,7 +6,7 @@ have no buckets, so nobody who holds a coupon is shed with the crowd.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from chalicelib.commands.scripts import Reply
@@ -49,12 +49,10 @@ def buckets(customer_id: str, address: str) -> list[Bucket]:
 
 def limits(charged: Sequence[Bucket]) -> list[int]:
     """The script's arguments for these buckets, see throttle.lua."""
-    return [value for bucket in charged for value in _numbers_of(bucket.limit)]
-
-
-@cache
-def _numbers_of(limit: Limit) -> tuple[int, int]:
-    return round(1_000_000 / limit.per_second), limit.burst
+    numbers: list[int] = []
+    for bucket in charged:
+        numbers += (round(1_000_000 / bucket.limit.per_second), bucket.limit.burst)
+    return numbers
 
 
 def rates(charged: Sequence[Bucket], reply: Reply) -> tuple[Rate, ...]:

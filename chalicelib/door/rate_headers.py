@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import cache
 
 from chalicelib.commands.throttle import Rate
-from chalicelib.config import Limit
 from chalicelib.door.answers import Answer
 
 
@@ -19,15 +18,17 @@ def with_rates(answer: Answer, rates: Sequence[Rate]) -> Answer:
     if not rates:
         return answer
     fields = {
-        "RateLimit-Policy": ", ".join([_policy(rate.policy, rate.limit) for rate in rates]),
+        "RateLimit-Policy": ", ".join(
+            [_policy(rate.policy, rate.limit.burst, rate.limit.per_second) for rate in rates]
+        ),
         "RateLimit": ", ".join([_standing(rate) for rate in rates]),
     }
     return Answer(answer.status, answer.body, {**answer.headers, **fields})
 
 
 @cache
-def _policy(name: str, limit: Limit) -> str:
-    return f'"{name}";q={limit.burst};w={math.ceil(limit.burst / limit.per_second)}'
+def _policy(name: str, burst: int, per_second: float) -> str:
+    return f'"{name}";q={burst};w={math.ceil(burst / per_second)}'
 
 
 def _standing(rate: Rate) -> str:
