@@ -28,7 +28,7 @@ from localstack.processes import Child, free_port, stop_all, wait_until
 STAGE = "local"
 # A failed message comes again after seconds; poison must be in its DLQ before we lose patience,
 # and a good message must not end there because consumers were killed or tables away.
-PARAMETERS = {"VisibilitySeconds": "3", "MaxReceiveCount": "7"}
+PARAMETERS = {"VisibilitySeconds": "3", "MaxReceiveCount": "20"}
 SKEW = Path(__file__).parent / "skew"
 SERVERS = ("http-0", "http-1")
 CONSUMERS = ("consumers-0", "consumers-1")
