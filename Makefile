@@ -84,7 +84,7 @@ logs: $(READY) ## Follow what the functions say. STAGE= FILTER=
 	@$(PYTHON) -m infra.logs $(STAGE) $(if $(FILTER),--filter '$(FILTER)')
 
 account: $(READY) ## Make an account of a deployed stage, or change its password. STAGE= EMAIL= ADMIN=1
-	@$(PYTHON) -m infra.accounts make $(STAGE) "$(EMAIL)" $(if $(ADMIN),--admin)
+	@$(PYTHON) -m infra.accounts make $(STAGE) "$(EMAIL)" --admin "$(ADMIN)"
 
 keys: $(READY) ## Put a stage's admission keys in place, without deploying. STAGE=
 	@$(PYTHON) -m infra.keys $(STAGE)

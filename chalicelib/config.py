@@ -54,8 +54,8 @@ class Settings:
     that is off. admission_keys: the first signs admission tokens, all verify them; none where the
     stage gives no tokens. ADMISSION_KEYS is a secret: a deployment fills it from a secrets manager
     or an encrypted parameter, never from a file in the repository. To rotate, put the new key
-    behind the old one and deploy, then in front of it and deploy, and drop the old one a minute
-    later.
+    behind the old one, then in front of it, and drop the old one a minute later; each step has to
+    have reached every process before the next.
     """
 
     stage: str

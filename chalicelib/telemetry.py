@@ -6,10 +6,8 @@ A metric's line is its log line too: names and values that are not metrics go al
 import hashlib
 from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
@@ -20,12 +18,6 @@ from chalicelib.config import settings
 _NAMESPACE = "seckill"
 # The id of the HTTP request that is being answered; none elsewhere.
 REQUEST: ContextVar[str | None] = ContextVar("request", default=None)
-
-
-@cache
-def logger() -> Logger:
-    """The process's structured logger."""
-    return Logger(service=f"seckill-{settings().stage}")
 
 
 def count(

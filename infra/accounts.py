@@ -1,8 +1,8 @@
 """Accounts of a stage's user pool: the first operator, and tokens to try things with.
 
-`python -m infra.accounts make dev you@example.com --admin` makes one, or gives it another password;
-`python -m infra.accounts token dev you@example.com` prints its ID token. The password is asked for,
-or is PASSWORD in the environment; it is in no argument and no output.
+`python -m infra.accounts make dev you@example.com --admin 1` makes one, or gives it another
+password; `python -m infra.accounts token dev you@example.com` prints its ID token. The password is
+asked for, or is PASSWORD in the environment; it is in no argument and no output.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.door.identity import ADMIN_GROUP
 from infra import stack, stage
 from infra.account import account
+from infra.arguments import yes_or_no
 from infra.faults import DeployFault, told_in_one_line
 
-ADMIN_GROUP = "admin"  # chalicelib/door/identity.py
 _NEEDED = ("UserPoolId", "UserPoolClientId")
 
 
@@ -105,7 +106,8 @@ def main() -> int:
     parser.add_argument("what", choices=("make", "token"))
     parser.add_argument("stage")
     parser.add_argument("email")
-    parser.add_argument("--admin", action="store_true", help="an operator, who may use /admin")
+    parser.add_argument("--admin", type=yes_or_no, default=False, metavar="1|0",
+                        help="an operator, who may use /admin")  # fmt: skip
     given = parser.parse_args()
     try:
         session = account(stage.read(), given.stage)

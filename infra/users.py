@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.door.identity import ADMIN_GROUP
 from infra import accounts
 from infra.faults import DENIED, DeployFault, told_in_one_line
 
@@ -44,7 +45,7 @@ def throwaway(cognito: Any, outputs: Mapping[str, str]) -> Iterator[Users]:
     pool = _Pool(cognito, *accounts.pool_of(outputs))
     try:
         with told_in_one_line():
-            users = Users(pool.sign_up(accounts.ADMIN_GROUP), pool.sign_up())
+            users = Users(pool.sign_up(ADMIN_GROUP), pool.sign_up())
         yield users
     finally:
         pool.clear()

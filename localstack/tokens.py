@@ -14,11 +14,11 @@ from pathlib import Path
 import jwt
 
 from chalicelib.door.identity import ADMIN_GROUP, ALGORITHM, AUDIENCE, ISSUER
+from infra.arguments import yes_or_no
 
 KEY_FILE = Path(__file__).parent.parent / ".local" / "jwt.key"
 LIVES_S = 3600
 OPERATOR = "operator"
-_YES, _NO = ("1", "yes", "true"), ("0", "no", "false", "")
 
 
 def local_key(file: Path = KEY_FILE) -> str:
@@ -39,20 +39,12 @@ def token(key: str, subject: str, *, admin: bool = False, lives_s: float = LIVES
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
-def _yes_or_no(text: str) -> bool:
-    """Who means no must not become an operator, so only what is clear is taken."""
-    if text.lower() not in (*_YES, *_NO):
-        message = f"must be 1, yes or true, or else 0, no or false: not {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return text.lower() in _YES
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a token; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m localstack.tokens", description=__doc__)
     parser.add_argument("--customer", default="", help="whose token")
     parser.add_argument(
-        "--admin", type=_yes_or_no, default=False, metavar="1|0", help="an operator's token"
+        "--admin", type=yes_or_no, default=False, metavar="1|0", help="an operator's token"
     )
     parser.add_argument("--lives", type=float, default=LIVES_S, help="seconds, default %(default)s")
     given = parser.parse_args(arguments)

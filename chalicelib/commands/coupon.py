@@ -16,7 +16,7 @@ def coupon_from(reply: Reply, promotion_id: str, customer_id: str) -> Coupon | N
     if "number" not in detail:
         return None
     if "discount" not in detail:
-        return _after(reply, detail["number"])
+        detail = {**_newest_event(reply, detail["number"]).to_dict(), **detail}
     return Coupon(
         promotion_id=promotion_id,
         customer_id=customer_id,
@@ -31,20 +31,7 @@ def coupon_from(reply: Reply, promotion_id: str, customer_id: str) -> Coupon | N
     )
 
 
-def _after(reply: Reply, number: int) -> Coupon:
-    """The coupon of that number as the newest event of it says."""
-    event = next(
+def _newest_event(reply: Reply, number: int) -> CouponEvent:
+    return next(
         e for e in reversed(reply.events) if isinstance(e, CouponEvent) and e.number == number
-    )
-    return Coupon(
-        promotion_id=event.promotion_id,
-        customer_id=event.customer_id,
-        number=event.number,
-        state=event.state,
-        discount=event.discount,
-        grabbed_at=event.grabbed_at,
-        deadline=event.deadline,
-        price=event.price,
-        paid_at=event.paid_at,
-        payment_reference=event.payment_reference,
     )

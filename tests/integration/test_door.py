@@ -16,6 +16,7 @@ import pytest
 from localstack.cloud import ROOT, LocalCloud, Options, local_cloud
 from localstack.tokens import token
 from tests.fuzz import LIMITS, STATUSES, fuzz
+from tests.integration.conftest import eventually
 
 CASES = 200
 FEW_CASES = 50
@@ -85,8 +86,7 @@ class User(threading.Thread):
             while not self.stop.is_set():
                 self.visit(connection)
             # The read tables follow within a second or two.
-            time.sleep(3)
-            self.list_coupons(connection)
+            eventually(lambda: self.list_coupons(connection), set(self.won.values()))
         self.finished = True
 
     def visit(self, connection: http.client.HTTPConnection) -> None:
@@ -111,12 +111,13 @@ class User(threading.Thread):
             assert (status == 200) == (sale in self.won)
             assert status != 200 or answer["couponId"] == self.won[sale]
 
-    def list_coupons(self, connection: http.client.HTTPConnection) -> None:
+    def list_coupons(self, connection: http.client.HTTPConnection) -> set[str]:
         status, coupons = ask(connection, "GET", f"/query/coupons/{self.name}")
         assert status == 200, coupons
         listed = {coupon["couponId"] for coupon in coupons}
         assert self.listed <= listed <= set(self.won.values())
         self.listed = listed
+        return listed
 
 
 # As the plan writes it, with an end that is still to come: its own is 2017-9-31, which is no day.

@@ -1,6 +1,7 @@
 """Accounts of a deployed stage: the first operator, and a token to try things with."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from infra import accounts, stack, stage
 
 PASSWORD = "correct-Horse-7-battery"  # noqa: S105
 EMAIL = "ada@shop.example"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -52,7 +54,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.mark.parametrize(
     ("admin", "says", "groups"),
-    [(["--admin"], "is an operator", ["admin"]), ([], "has an account", None)],
+    [
+        (["--admin", "1"], "is an operator", ["admin"]),
+        (["--admin", "0"], "has an account", None),
+        ([], "has an account", None),
+    ],
 )
 def test_who_was_made_signs_in_with_the_newest_password(
     cognito: Any,
@@ -71,6 +77,17 @@ def test_who_was_made_signs_in_with_the_newest_password(
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (claims["token_use"], claims.get("cognito:groups")) == ("id", groups)
     assert said == [f"{EMAIL} {says} of dev, with the id {claims['sub']}"] * 2
+
+
+@pytest.mark.parametrize("target", ["account", "token"])
+def test_make_leaves_it_to_the_program_what_admin_means(target: str) -> None:
+    """`$(if $(ADMIN),...)` takes `ADMIN=0` for a yes."""
+    said = {"account": ["STAGE=dev", f"EMAIL={EMAIL}"], "token": ["CUSTOMER=alice"]}[target]
+    make = subprocess.run(  # noqa: S603
+        ["make", "--dry-run", "--no-print-directory", target, *said, "ADMIN=0"],  # noqa: S607
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert make.stdout.rstrip().endswith('--admin "0"')
 
 
 def test_a_wrong_password_is_one_line_without_it(

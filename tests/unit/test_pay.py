@@ -282,3 +282,29 @@ def test_a_timer_that_got_lost_is_armed_again(
     set_clock(sale, 1500)
     advance_promotion(sale, outside)
     assert [timer.due_at for timer in armed] == [1000, 600_000]
+
+
+def test_a_coupon_that_was_released_with_others_is_told_as_itself(
+    held: Install, outside: Outside, set_clock: SetClock, give_back: Settle
+) -> None:
+    """One call releases both, and the answer is about one of them."""
+    sale = held(stock=2)
+    set_clock(sale, 1500)
+    grabs(outside, sale, "bob")
+    set_clock(sale, 2500)
+    settled = give_back(sale)
+    assert settled.outcome == "REPEATED"
+    assert settled.coupon is not None
+    assert (settled.coupon.grabbed_at, settled.coupon.deadline) == (1000, 2000)
+
+
+def test_a_late_payment_is_told_as_paid_although_one_call_released_and_sold_it(
+    held: Install, outside: Outside, set_clock: SetClock, pay: Settle
+) -> None:
+    sale = held(stock=2)
+    grabs(outside, sale, "bob")
+    set_clock(sale, 2001)
+    settled = pay(sale)
+    assert settled.outcome == "PAID"
+    assert settled.coupon is not None
+    assert (settled.coupon.paid_at, settled.coupon.payment_reference) == (2001, "r1")
