@@ -3,13 +3,18 @@
 An event is a frozen dataclass. On the wire it is one JSON object in camelCase whose `type`
 is the class name. Every event carries the promotion's counts as they were right after it,
 so a read model can take the newest event it sees and forget the rest.
+
+The text of an event is made once, when it is decided. Everybody after that passes this very text
+on, so content that this version does not know reaches the journal unchanged.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, ClassVar, Self
+from functools import cache
+from typing import Any, ClassVar, Self, TypeVar
 
 # Versions of a promotion count 1, 2, 3, ... within a generation. Each recovery of its store state
 # opens the next one, far beyond any count, so what is decided before and after can't collide.
@@ -26,7 +31,8 @@ class Event:
 
     promotion_id and version are its identity; versions of a promotion count 1, 2, 3, ...
     without gaps, within a generation. `at` is the store's clock at the decision, in epoch ms.
-    The counts hold `stock = available + held + sold`.
+    The counts hold `stock = available + held + sold`. `wire` is the text it came as, None for a
+    new event; `extra` are the fields that this version does not know.
     """
 
     promotion_id: str
@@ -36,6 +42,8 @@ class Event:
     available: int
     held: int
     sold: int
+    wire: str | None = field(default=None, init=False, compare=False, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def type(self) -> str:
@@ -49,33 +57,34 @@ class Event:
             value = getattr(self, name)
             if value is not None:
                 wire[wire_name] = str(value) if isinstance(value, Decimal) else value
-        return wire
+        return {**wire, **self.extra}
 
     def to_wire(self) -> str:
-        """The message body."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False)
-
-    def to_fields(self) -> dict[str, str]:
-        """The event as the outbox has it: the wire's fields, all as text."""
-        return {name: str(value) for name, value in self.to_dict().items()}
+        """The message body: the text that the event came as, or a new one."""
+        return self.wire or _to_json(self.to_dict())
 
     @classmethod
-    def from_mapping(cls, wire: Mapping[str, Any]) -> Self:
-        """An event of this class from its wire fields; unknown fields are ignored.
+    def from_mapping(cls, wire: Mapping[str, Any], text: str | None = None) -> Self:
+        """An event of this class from its wire fields; `text` is what they were parsed from.
 
         Raises:
             InvalidEvent: a required field is missing or of the wrong type.
         """
-        values = {}
+        values: dict[str, Any] = {}
+        unknown = dict(wire)
+        unknown.pop("type", None)
         for name, wire_name, convert in _shape(cls):
-            if wire_name in wire:
+            if wire_name in unknown:
+                value = unknown.pop(wire_name)
                 try:
-                    values[name] = convert(wire[wire_name])
+                    values[name] = convert(value)
                 except (TypeError, ValueError, ArithmeticError) as error:
-                    message = f"{cls.__name__}.{wire_name}: {wire[wire_name]!r}"
+                    message = f"{cls.__name__}.{wire_name}: {value!r}"
                     raise InvalidEvent(message) from error
+        if unknown:
+            values["extra"] = unknown
         try:
-            return cls(**values)
+            return _with_text(cls(**values), text)
         except TypeError as error:
             raise InvalidEvent(str(error)) from error
 
@@ -84,7 +93,8 @@ class Event:
 class PromotionStarted(Event):
     """The sale opened. Carries the whole offer, so that the read side needs nothing else.
 
-    `admission` is "token" where grabs need one; None where it is open.
+    `admission` is "token" where grabs need one; None where it is open. `revision` counts the
+    edits and restocks that are in it.
     """
 
     discount: Decimal
@@ -95,6 +105,7 @@ class PromotionStarted(Event):
     price: Decimal | None = None
     item_id: str | None = None
     admission: str | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +113,7 @@ class CouponEvent(Event):
     """What every event of a coupon carries: the whole coupon, as it is from then on.
 
     `number` counts the grants of the promotion: 1, 2, 3, ... Times are epoch ms. `state` is
-    what the event makes of the coupon. `request_key` is that of the grab, where a customer may
-    have more than one coupon.
+    what the event makes of the coupon. `request_key` is that of the grab.
     """
 
     state: ClassVar[str]
@@ -122,6 +132,13 @@ class CouponEvent(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponGrabbed(CouponEvent):
     """A unit was taken: for good, or until `deadline` where it must be paid."""
+
+    state: ClassVar[str] = "GRABBED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponExtended(CouponEvent):
+    """The deadline moved by the time in which a recovery kept everybody from paying."""
 
     state: ClassVar[str] = "GRABBED"
 
@@ -153,30 +170,60 @@ class RefundRecorded(CouponEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponRevoked(CouponEvent):
-    """The store had forgotten this coupon, and could not keep it. `reason` says why."""
+    """The store had forgotten this coupon, and could not keep it.
+
+    `reason` is SOLD_TWICE, or RENUMBERED: then `moved_to` is the number that replaces this one.
+    """
 
     state: ClassVar[str] = "REVOKED"
 
     reason: str
+    moved_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionRestocked(Event):
-    """`added` units were added; the counts include them. `request_key` is that of the restock."""
+    """`added` units were added; the counts include them. `request_key` is that of the restock.
+
+    `revision` counts the edits and restocks up to this one.
+    """
 
     added: int
     request_key: str | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionRecovered(Event):
-    """The store was given back its state from the journal; a new generation of versions begins.
+    """The store was given back its state from the journal, in a new generation of versions.
 
-    `reason` is what had happened to the store; `lost` counts versions nobody could find.
+    It ends what the recovery decided, and carries the whole promotion but for its coupons, so a
+    fold starts at the newest one. Events of before 2026-11-25 have `reason` and `lost` only.
+
+    reason: what had happened to the store. lost: how many versions nobody could find. state:
+    SCHEDULED, ON_SALE, FINISHED or CANCELLED. closed_as, closed_at: once it is over. The offer is
+    as in PromotionStarted. granted: the highest number of a coupon. restocks: "<key>=<added>" of
+    every restock that is in `stock`, joined by ";". known: the versions that the recovery has read,
+    as ranges "1-7,9"; what has a lower version than this event and is not in them came too late.
     """
 
     reason: str
     lost: int
+    state: str | None = None
+    closed_as: str | None = None
+    closed_at: int | None = None
+    discount: Decimal | None = None
+    opens_at: int | None = None
+    closes_at: int | None = None
+    coupons_per_customer: int | None = None
+    hold_seconds: int | None = None
+    price: Decimal | None = None
+    item_id: str | None = None
+    admission: str | None = None
+    granted: int | None = None
+    revision: int | None = None
+    restocks: str | None = None
+    known: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +260,7 @@ class UnknownEvent:
     version: int
     at: int
     body: Mapping[str, Any]
+    wire: str | None = field(default=None, init=False, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The event as it came."""
@@ -220,14 +268,11 @@ class UnknownEvent:
 
     def to_wire(self) -> str:
         """The message body."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False)
-
-    def to_fields(self) -> dict[str, str]:
-        """The event as the outbox has it: the wire's fields, all as text."""
-        return {name: str(value) for name, value in self.to_dict().items()}
+        return self.wire or _to_json(self.to_dict())
 
 
 AnyEvent = Event | UnknownEvent
+E = TypeVar("E", bound=AnyEvent)
 
 
 _TYPES: dict[str, type[Event]] = {
@@ -235,6 +280,7 @@ _TYPES: dict[str, type[Event]] = {
     for cls in (
         PromotionStarted,
         CouponGrabbed,
+        CouponExtended,
         CouponPaid,
         CouponReleased,
         RefundRecorded,
@@ -249,7 +295,7 @@ _TYPES: dict[str, type[Event]] = {
 
 
 def parse(body: str) -> AnyEvent:
-    """The event in a message body.
+    """The event in a message body, which it keeps as its text.
 
     Raises:
         InvalidEvent: not a JSON object, or not an event.
@@ -262,11 +308,11 @@ def parse(body: str) -> AnyEvent:
     if not isinstance(wire, dict):
         message = f"not an object: {body[:80]!r}"
         raise InvalidEvent(message)
-    return from_mapping(wire)
+    return from_mapping(wire, body)
 
 
-def from_mapping(wire: Mapping[str, Any]) -> AnyEvent:
-    """The event in a mapping of its wire fields; values may be strings, as the outbox has them.
+def from_mapping(wire: Mapping[str, Any], text: str | None = None) -> AnyEvent:
+    """The event in a mapping of its wire fields; `text` is what they were parsed from.
 
     Raises:
         InvalidEvent: not an event.
@@ -274,9 +320,9 @@ def from_mapping(wire: Mapping[str, Any]) -> AnyEvent:
     name = wire.get("type")
     cls = _TYPES.get(name) if isinstance(name, str) else None
     if cls is not None:
-        return cls.from_mapping(wire)
+        return cls.from_mapping(wire, text)
     try:
-        return UnknownEvent(
+        event = UnknownEvent(
             type=_text(name),
             promotion_id=_text(wire["promotionId"]),
             version=_whole(wire["version"]),
@@ -286,12 +332,58 @@ def from_mapping(wire: Mapping[str, Any]) -> AnyEvent:
     except (KeyError, TypeError, ValueError) as error:
         message = f"no event: {str(wire)[:80]}"
         raise InvalidEvent(message) from error
+    return _with_text(event, text)
 
 
-def from_fields(flat: Iterable[Any]) -> AnyEvent:
-    """The event in a flat list `name, value, name, value, ...`, as scripts return it."""
-    items = iter(flat)
-    return from_mapping(dict(zip(items, items, strict=True)))
+def to_entry(event: AnyEvent) -> dict[str, str]:
+    """The event as an entry of the outbox: its text, in one field."""
+    return {"event": event.to_wire()}
+
+
+def from_entry(entry: Mapping[str, str]) -> AnyEvent:
+    """The event in an entry of the outbox.
+
+    Scripts of before 2026-11-25 wrote each field of the event as a text of its own. Numbers are
+    known by the field's name; of unknown fields, what looks like a whole number is one.
+
+    Raises:
+        InvalidEvent: not an event.
+    """
+    if "event" in entry:
+        return parse(entry["event"])
+    return from_mapping({name: _typed(name, text) for name, text in entry.items()})
+
+
+def from_reply(told: str | Sequence[str]) -> AnyEvent:
+    """The event in a script's reply: its text, or the flat list of an entry of before."""
+    if isinstance(told, str):
+        return parse(told)
+    items = iter(told)
+    return from_entry(dict(zip(items, items, strict=True)))
+
+
+def _typed(name: str, text: str) -> Any:
+    """A field of an old entry of the outbox, as JSON has it."""
+    is_text = name in _text_fields()
+    return int(text) if not is_text and re.fullmatch(r"-?(0|[1-9][0-9]*)", text) else text
+
+
+@cache
+def _text_fields() -> frozenset[str]:
+    shapes = [_shape(cls) for cls in _TYPES.values()]
+    return frozenset(
+        wire_name for shape in shapes for _, wire_name, convert in shape if convert is not _whole
+    )
+
+
+def _with_text(event: E, text: str | None) -> E:
+    """Keep the text that a frozen event was parsed from; `replace` drops it again."""
+    object.__setattr__(event, "wire", text)
+    return event
+
+
+def _to_json(wire: Mapping[str, Any]) -> str:
+    return json.dumps(wire, separators=(",", ":"), ensure_ascii=False)
 
 
 def _text(value: Any) -> str:
@@ -324,7 +416,9 @@ _SHAPES: dict[type[Event], list[tuple[str, str, Callable[[Any], Any]]]] = {}
 def _shape(cls: type[Event]) -> list[tuple[str, str, Callable[[Any], Any]]]:
     """(attribute, wire name, conversion) of each field, computed once per class."""
     if cls not in _SHAPES:
-        _SHAPES[cls] = [(f.name, _camel(f.name), _CONVERT[f.type]) for f in fields(cls)]
+        _SHAPES[cls] = [
+            (f.name, _camel(f.name), _CONVERT[f.type]) for f in fields(cls) if f.compare
+        ]
     return _SHAPES[cls]
 
 

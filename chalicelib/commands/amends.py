@@ -114,5 +114,7 @@ def _without_a_unit(folded: Folded, claims: list[CouponEvent]) -> Iterator[Coupo
 
 def _as(cls: type[CouponRevoked | RefundRecorded], coupon: CouponEvent, reason: str) -> CouponEvent:
     """The same coupon, as another event tells it."""
-    shared = {field.name: getattr(coupon, field.name) for field in fields(CouponEvent)}
+    shared = {
+        field.name: getattr(coupon, field.name) for field in fields(CouponEvent) if field.init
+    }
     return cls(**shared, reason=reason)

@@ -59,7 +59,7 @@ def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) 
 def waiting(promotion_id: str, store: Redis, most: int | None = None) -> list[AnyEvent]:
     """What waits in a promotion's outbox, in order."""
     entries: Any = store.xrange(scripts.key(promotion_id, "outbox"), count=most)
-    return [events.from_mapping(fields) for _, fields in entries]
+    return [events.from_entry(entry) for _, entry in entries]
 
 
 def oldest_waits_ms(promotion_id: str, store: Redis) -> int:

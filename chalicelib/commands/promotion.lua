@@ -43,7 +43,7 @@ local function read_promotion(own)
     granted = tonumber(f[9]), discount = f[10], price = f[11],
     limit = tonumber(f[12]), hold_ms = tonumber(f[13]), timer_at = tonumber(f[14]) or 0,
     admission = f[17],
-    events = {}, customers = {}, changed = {}, hold = {}, unhold = {},
+    events = {}, texts = {}, customers = {}, changed = {}, hold = {}, unhold = {},
   }
 end
 
@@ -189,10 +189,22 @@ local function timer_to_arm(promotion, now)
   return due
 end
 
+-- The text of an event: it is made here, and everybody passes it on as it is.
+local function to_json(event)
+  local fields = {}
+  for i = 1, #event, 2 do
+    local value = event[i + 1]
+    fields[#fields + 1] = '"' .. event[i] .. '":'
+      .. (type(value) == 'number' and string.format('%d', value) or cjson.encode(value))
+  end
+  return '{' .. table.concat(fields, ',') .. '}'
+end
+
 -- The events come first: should the outbox refuse them, nothing else has been changed.
 local function write(promotion)
-  for _, event in ipairs(promotion.events) do
-    redis.call('XADD', KEYS[3], string.format('%d-0', event[6]), unpack(event))
+  for i, event in ipairs(promotion.events) do
+    promotion.texts[i] = to_json(event)
+    redis.call('XADD', KEYS[3], string.format('%d-0', event[6]), 'event', promotion.texts[i])
   end
   redis.call('HSET', KEYS[1], 'state', promotion.state, 'version', promotion.version,
     'stock', promotion.stock, 'available', promotion.available, 'sold', promotion.sold,
@@ -229,7 +241,7 @@ local function answer(promotion, now, outcome, detail)
     return {outcome, detail or {}, {}, 0, now}
   end
   write(promotion)
-  return {outcome, detail or {}, promotion.events, timer_to_arm(promotion, now), now}
+  return {outcome, detail or {}, promotion.texts, timer_to_arm(promotion, now), now}
 end
 
 -- Answer with a coupon. Its newest event, if it still waits in the outbox, goes along: it may
@@ -245,7 +257,8 @@ local function answer_coupon(promotion, now, outcome, coupon)
   if #reply[3] == 0 then
     local id = string.format('%d-0', coupon.version)
     local waiting = redis.call('XRANGE', KEYS[3], id, id)[1]
-    reply[3] = {waiting and waiting[2]}
+    -- Entries of before have a field for each of the event's.
+    reply[3] = {waiting and (waiting[2][1] == 'event' and waiting[2][2] or waiting[2])}
   end
   return reply
 end

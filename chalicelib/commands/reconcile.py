@@ -139,7 +139,7 @@ def _look(promotion_id: str, store: Redis, read_tables: ReadTables, grace_ms: in
         newest_before=newest,
         state=state,
         customers=held,
-        waiting=[events.from_mapping(fields) for _, fields in entries],
+        waiting=[events.from_entry(entry) for _, entry in entries],
         told=list(journal.read(promotion_id)),
         tables=read_tables(promotion_id),
     )

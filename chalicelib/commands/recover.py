@@ -188,7 +188,7 @@ def _install(
         pipe.zadd(holds, chunk)
     earlier = [e for e in outbox.waiting(promotion_id, store) if e.version < decided[0].version]
     for event in [*earlier, *decided]:
-        pipe.xadd(queued, event.to_fields(), id=f"{event.version}-0")
+        pipe.xadd(queued, events.to_entry(event), id=f"{event.version}-0")
     for key in built:
         pipe.expire(key, _BUILT_LIVES_S)
     pipe.execute()

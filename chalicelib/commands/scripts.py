@@ -76,7 +76,7 @@ def run(
     return Reply(
         outcome=outcome,
         detail=dict(zip(items, items, strict=True)),
-        events=tuple(events.from_fields(fields) for fields in decided),
+        events=tuple(events.from_reply(told) for told in decided),
         timer_at=timing[0] if timing else 0,
         now=timing[1] if timing else 0,
     )

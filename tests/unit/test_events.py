@@ -1,8 +1,19 @@
 """Events: what is one, what is not, and what of a later version still is."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from chalicelib.events import InvalidEvent, PromotionFinished, UnknownEvent, from_fields, parse
+from chalicelib.events import (
+    InvalidEvent,
+    PromotionFinished,
+    UnknownEvent,
+    from_entry,
+    from_reply,
+    parse,
+    to_entry,
+)
 
 FINISHED = {
     "type": "PromotionFinished", "promotionId": "sale", "version": 3, "at": 5,
@@ -10,10 +21,35 @@ FINISHED = {
 }  # fmt: skip
 
 
-def test_a_field_that_a_later_version_added_is_ignored() -> None:
-    event = from_fields([part for item in {**FINISHED, "new": "field"}.items() for part in item])
+def test_a_field_that_a_later_version_added_is_passed_on() -> None:
+    event = from_reply(
+        [str(part) for item in {**FINISHED, "new": "field"}.items() for part in item]
+    )
     assert isinstance(event, PromotionFinished)
     assert event.reason == "SOLD_OUT"
+    assert event.to_dict()["new"] == "field"
+    assert replace(event, version=4).to_dict() == {**FINISHED, "version": 4, "new": "field"}
+
+
+def test_an_event_is_passed_on_letter_by_letter() -> None:
+    body = json.dumps({"new": [1, None], **FINISHED}, indent=1)
+    event = parse(body)
+    assert event.to_wire() == body
+    assert from_entry(to_entry(event)).to_wire() == body
+    assert json.loads(replace(event, at=6).to_wire()) == {**FINISHED, "at": 6, "new": [1, None]}
+
+
+def test_entries_of_before_keep_their_types() -> None:
+    wire = {
+        "type": "CouponGilded",
+        "promotionId": "p",
+        "version": 2,
+        "at": 1,
+        "customerId": "7",
+        "x": 4,
+    }
+    entry = {name: str(value) for name, value in wire.items()}
+    assert from_entry(entry).to_dict() == wire
 
 
 def test_a_type_that_a_later_version_added_is_kept_whole() -> None:

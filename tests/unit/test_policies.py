@@ -236,7 +236,7 @@ class World:
         ConflictRow(sale, "1-abc", event=replace(event, at=2).to_wire()).save()
         self.lose(sale)
         self.store.delete(scripts.key(sale, "outbox"))
-        fields: Any = replace(event, at=3).to_fields()
+        fields: Any = events.to_entry(replace(event, at=3))
         self.store.xadd(scripts.key(sale, "outbox"), fields, id=f"{event.version}-0")
         for queue in ("journal", "events"):  # the first time, the journal is not complete yet
             url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]

@@ -15,7 +15,7 @@ from redis import Redis
 
 from chalicelib import clients
 from chalicelib.commands import scripts
-from chalicelib.events import CouponEvent, Event, from_mapping
+from chalicelib.events import CouponEvent, Event, from_entry
 from tests.unit.conftest import state_of
 
 ROUNDS = 25
@@ -96,7 +96,7 @@ def _sale_with_one_hold(store: Redis) -> str:
 
 def _events(store: Redis, sale: str) -> list[Event]:
     entries: Any = store.xrange(scripts.key(sale, "outbox"))
-    found = [from_mapping(fields) for _, fields in entries]
+    found = [from_entry(fields) for _, fields in entries]
     return [event for event in found if isinstance(event, Event)]
 
 

@@ -15,7 +15,7 @@ from chalicelib.commands.pay import PayCoupon, pay_coupon
 from chalicelib.commands.promotions import close_promotion
 from chalicelib.commands.reconcile import audit, reconcile
 from chalicelib.commands.recover import Repair
-from chalicelib.events import from_mapping
+from chalicelib.events import from_mapping, to_entry
 from chalicelib.projections import active_promotions, coupons
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
@@ -122,7 +122,7 @@ def conflict(sale: str, _: Redis) -> None:
 
 def stick(sale: str, store: Redis) -> None:
     event = next(iter(journal.read(sale, after=4)))
-    fields: Any = event.to_fields()
+    fields: Any = to_entry(event)
     store.delete(scripts.key(sale, "outbox"))
     store.xadd(scripts.key(sale, "outbox"), fields, id=f"{event.version}-0")
 

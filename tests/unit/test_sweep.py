@@ -1,7 +1,8 @@
 """The sweep: starts, finishes, publishes, retires; one bad promotion stops nobody."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -14,6 +15,7 @@ from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.promotions import PromotionRow, live_promotions
 from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
+from chalicelib.events import Event, from_entry, to_entry
 from tests.unit.conftest import Broker, metrics, promotion_row, state_of
 
 HOUR_MS = 3_600_000
@@ -73,7 +75,8 @@ def test_it_tells_how_long_the_oldest_event_has_been_waiting(
     [(entry, fields)] = first
     store.delete(scripts.key(old, "outbox"))
     decided_at = clients.store_clock_ms() - 60_000
-    store.xadd(scripts.key(old, "outbox"), {**fields, "at": decided_at}, id=entry)
+    earlier = replace(cast("Event", from_entry(fields)), at=decided_at)
+    store.xadd(scripts.key(old, "outbox"), cast("Any", to_entry(earlier)), id=entry)
     assert 60_000 <= sweep(outside, repair).oldest_ms < 70_000
     broker.away = False
     assert sweep(outside, repair).oldest_ms == 0
