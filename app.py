@@ -306,21 +306,21 @@ def post_dead_letters(queue: str) -> Answer:
 def post_coupon(asking: Caller) -> Answer:
     """Grab a coupon."""
     command = validation.grab_from(own_body(asking), request().headers)
-    return grabbed(command, grab_coupon(command, outside(), source_ip()))
+    return grabbed(command, lambda: grab_coupon(command, outside(), source_ip()))
 
 
 @route("/command/tokens", "POST")
 def post_token(asking: Caller) -> Answer:
     """Get the token that a grab of some promotions needs."""
     command = validation.admit_from(own_body(asking))
-    return admitted(command, admit_customer(command, outside(), source_ip()))
+    return admitted(command, lambda: admit_customer(command, outside(), source_ip()))
 
 
 @route("/command/coupons/{coupon_id}/payment", "POST")
 def post_payment(coupon_id: str, asking: Caller) -> Answer:
     """Confirm the payment of a coupon."""
     command = validation.payment_from(coupon_id, own_body(asking))
-    return settled(command, pay_coupon(command, outside()))
+    return settled(command, lambda: pay_coupon(command, outside()))
 
 
 @route("/command/coupons/{coupon_id}", "DELETE")
@@ -330,7 +330,7 @@ def delete_coupon(coupon_id: str, asking: Caller) -> Answer:
     if request().raw_body:
         _, source = validation.together(in_query(models.CUSTOMER_TOO), body)
     command = validation.give_back_from(coupon_id, identity.own(asking, source))
-    return settled(command, give_back_coupon(command, outside()))
+    return settled(command, lambda: give_back_coupon(command, outside()))
 
 
 # --- schedules and timers -------------------------------------------------------------------

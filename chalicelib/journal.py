@@ -5,15 +5,14 @@ store is recovered, and read models are rebuilt, from what is read here.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import PutError
 from pynamodb.models import Model
 
-from chalicelib import events
-from chalicelib.events import AnyEvent
+from chalicelib import events, telemetry
+from chalicelib.events import AnyEvent, InvalidEvent
 from chalicelib.tables import TableMeta, TableName, refused_by_condition
 
 
@@ -47,7 +46,7 @@ class ConflictRow(Model):
 
 
 def append(event: AnyEvent) -> str:
-    """Put `event` unless there is one of its promotion and version.
+    """Put `event`, as it was published, unless there is one of its promotion and version.
 
     Returns APPENDED, REPEATED (the same event was there) or CONFLICT (another one was: nothing
     is overwritten, and this one is kept beside it).
@@ -55,18 +54,10 @@ def append(event: AnyEvent) -> str:
     Raises:
         pynamodb.exceptions.PutError: the table can't be written.
     """
+    outcome = _put(event)
+    if outcome != "TAKEN":
+        return outcome
     wire = event.to_wire()
-    row = EventRow(event.promotion_id, event.version, type=event.type, at=event.at, event=wire)
-    try:
-        row.save(condition=EventRow.promotion_id.does_not_exist())
-    except PutError as error:
-        if not refused_by_condition(error):
-            raise
-    else:
-        return "APPENDED"
-    stored = EventRow.get(event.promotion_id, event.version, consistent_read=True)
-    if json.loads(stored.event) == event.to_dict():
-        return "REPEATED"
     digest = hashlib.sha256(wire.encode()).hexdigest()[:16]
     conflict = ConflictRow(event.promotion_id, f"{event.version}-{digest}", event=wire)
     try:
@@ -77,14 +68,49 @@ def append(event: AnyEvent) -> str:
     return "CONFLICT"
 
 
+def put(event: AnyEvent) -> bool:
+    """Put an event of a recovery; False if another recovery has its version already.
+
+    Raises:
+        pynamodb.exceptions.PutError: the table can't be written.
+    """
+    return _put(event) != "TAKEN"
+
+
+def _put(event: AnyEvent) -> str:
+    wire = event.to_wire()
+    row = EventRow(event.promotion_id, event.version, type=event.type, at=event.at, event=wire)
+    try:
+        row.save(condition=EventRow.promotion_id.does_not_exist())
+    except PutError as error:
+        if not refused_by_condition(error):
+            raise
+    else:
+        return "APPENDED"
+    stored = EventRow.get(event.promotion_id, event.version, consistent_read=True)
+    same = any(found.to_dict() == event.to_dict() for found in parsed([stored]))
+    return "REPEATED" if same else "TAKEN"
+
+
 def read(promotion_id: str, after: int = 0) -> Iterator[AnyEvent]:
     """A promotion's events behind version `after`, in order of version; every page of them.
+
+    A row that can't be read counts as one that is missing.
 
     Raises:
         pynamodb.exceptions.QueryError: the table can't be read.
     """
     rows = EventRow.query(promotion_id, EventRow.version > after, consistent_read=True)
-    return (events.parse(row.event) for row in rows)
+    return parsed(rows)
+
+
+def parsed(rows: Iterable["EventRow | ConflictRow"]) -> Iterator[AnyEvent]:
+    """The events in rows of a journal's table; one that can't be read is counted and left out."""
+    for row in rows:
+        try:
+            yield events.parse(row.event)
+        except InvalidEvent as error:
+            telemetry.count("row_unreadable", promotion=row.promotion_id, reason=str(error))
 
 
 def newest_version(promotion_id: str) -> int:

@@ -1,10 +1,15 @@
 -- Move a promotion to now when nobody else does: start it, release its overdue holds, finish it.
+-- The one look that a sweep takes at a promotion: it says what else there is to do.
 --
 -- KEYS, ARGV[1]  see promotion.lua
--- Returns {outcome, {}, events, timer, now}
+-- Returns {outcome, detail, events, timer, now}; where nothing was decided, the events are the
+-- oldest that wait in the outbox
 --   SCHEDULED, ON_SALE              its state, still open
 --   SOLD_OUT, FINISHED, CANCELLED   how it ended
 --   UNKNOWN                         the store has no such promotion
+-- The detail: version, revision, waiting (events in the outbox), retired ("1" or "watched"; see
+-- retire.lua), rebuild (there if the read tables must still be rebuilt), backlog (there if more holds
+-- are overdue than one call releases).
 
 local promotion = read_promotion()
 if not promotion then
@@ -13,7 +18,19 @@ end
 local now = now_ms()
 advance(promotion, now)
 local reply = answer(promotion, now, promotion.closed_as or promotion.state)
-if reply[4] == 0 then
+if reply[4] == 0 and reply[1] ~= 'RETIRED' then
   reply[4] = timer_to_arm(promotion, now)  -- makes up for a timer that got lost
 end
+local count = redis.call('XLEN', KEYS[3])
+if #reply[3] == 0 and count > 0 then
+  reply[3] = waiting('-', '+', RELAYED_PER_CALL)
+end
+local more = redis.call('HMGET', KEYS[1], 'revision', 'rebuild')
+local detail = {'version', promotion.version, 'revision', tonumber(more[1] or 0), 'waiting', count}
+append(detail, 'retired', promotion.retired)
+append(detail, 'rebuild', more[2])
+if promotion.hold_ms > 0 and redis.call('ZCOUNT', KEYS[4], '-inf', overdue_until(promotion, now)) > 0 then
+  append(detail, 'backlog', 1)
+end
+reply[2] = detail
 return reply

@@ -1,88 +1,92 @@
-"""Amends: what a recovery has to decide when the store had told two stories.
+"""What a recovery has to decide about coupons, when the store had decided one thing and forgot it.
 
-Whoever was told yes keeps the coupon as long as the stock lasts: the paid first, unpaid ones that
+Whoever was granted a coupon keeps it as long as the stock lasts: the paid first, unpaid ones that
 are overdue last, those the journal knew before the others, in the order in which they came. The
 others get a truthful record: REVOKED, or REFUND_DUE where money has moved. A number that two
-customers got stays with the one the journal knew; the other one's coupon gets a new number.
+customers got stays with the one the journal knew; the other one's coupon gets a new number and
+forwards to it. The time behind the fence, in which nobody could pay, is given back to those whose
+holds were open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
-from chalicelib.commands.fold import Folded
+from chalicelib.commands.fold import Folded, Place
 from chalicelib.events import (
     GENERATION,
     CouponEvent,
+    CouponExtended,
     CouponRevoked,
-    Event,
-    PromotionRecovered,
     RefundRecorded,
 )
 
-Place = tuple[str, int]
 
+def make_amends(folded: Folded, changed: set[Place], since: int, now: int) -> list[CouponEvent]:
+    """Decide about the coupons; returns the new event of each that changes, `folded` follows.
 
-def make_amends(
-    folded: Folded, changed: set[Place], promotion_id: str, now: int, reason: str, lost: int
-) -> list[Event]:
-    """The events of a recovery, the first of which opens a new generation; `folded` follows them.
+    The events have their old version and counts still.
 
     Args:
-        folded: the promotion, the conflicts folded in.
-        changed: the coupons that only the conflicts know to be as they are.
-        promotion_id: whose events they are.
+        folded: the promotion, all witnesses folded in.
+        changed: the coupons that are as they are only by what the journal's story is without.
+        since: when the fence was put up, in epoch ms.
         now: the store's clock, in epoch ms.
-        reason: what had happened to the store.
-        lost: how many versions nobody could find.
     """
     changed = changed | folded.overruled
-    told = [*_renumber(folded, changed), *_take_back(folded, changed, now)]
-    settled = {(event.customer_id, event.number) for event in told}
-    told += [folded.coupons[place] for place in sorted(changed - settled)]
-    held, sold = folded.held, folded.sold
-    counts: dict[str, Any] = {
-        "at": now,
-        "stock": folded.stock,
-        "available": folded.stock - held - sold,
-        "held": held,
-        "sold": sold,
-    }
-    version = (folded.newest // GENERATION + 1) * GENERATION + 1
-    opened = PromotionRecovered(
-        promotion_id=promotion_id, version=version, reason=reason, lost=lost, **counts
-    )
-    decided: list[Event] = [opened]
-    for place, event in enumerate(told, start=1):
-        coupon = replace(event, version=version + place, **counts)
-        decided.append(coupon)
-        folded.coupons[coupon.customer_id, coupon.number] = coupon
-    folded.newest = version + len(told)
-    return decided
+    touched = dict.fromkeys(sorted(changed))
+    touched |= dict.fromkeys(_extend(folded, since, now))
+    touched |= dict.fromkeys(_renumber(folded, changed))
+    touched |= dict.fromkeys(_take_back(folded, changed, now))
+    return [folded.coupons[place] for place in touched]
 
 
-def _renumber(folded: Folded, changed: set[Place]) -> Iterator[CouponEvent]:
+def _extend(folded: Folded, since: int, now: int) -> Iterator[Place]:
+    """Those whose hold was open when the fence went up; not again if the recovery began before."""
+    if folded.closed_as == "CANCELLED" or now <= since:
+        return
+    generation = folded.newest // GENERATION
+    for coupon in folded.active:
+        if coupon.state == "PAID" or coupon.deadline is None or coupon.deadline <= since:
+            continue
+        if isinstance(coupon, CouponExtended) and coupon.version // GENERATION == generation > 0:
+            continue
+        place = (coupon.customer_id, coupon.number)
+        shared = _shared(coupon) | {"deadline": coupon.deadline + now - since}
+        folded.coupons[place] = CouponExtended(**shared)
+        yield place
+
+
+def _renumber(folded: Folded, changed: set[Place]) -> Iterator[Place]:
     owners: dict[int, Place] = {}
 
-    def claim(place: Place) -> tuple[bool, int, Place]:
-        return (place in changed, folded.coupons[place].grabbed_at, place)
+    def claim(place: Place) -> tuple[bool, bool, int, Place]:
+        coupon = folded.coupons[place]
+        has_unit = coupon.state in ("GRABBED", "PAID")
+        return (place in changed, not has_unit, coupon.grabbed_at, place)
 
     for place in sorted(folded.coupons, key=claim):
         owners.setdefault(place[1], place)
-    number = max(owners, default=0)
+    number = folded.granted
     for coupon in folded.active:
         place = (coupon.customer_id, coupon.number)
         if owners[coupon.number] == place:
             continue
         number += 1
-        moved = replace(coupon, number=number)
-        folded.coupons[place] = _as(CouponRevoked, coupon, "RENUMBERED")
-        folded.coupons[moved.customer_id, number] = moved
-        yield folded.coupons[place]
+        moved = (coupon.customer_id, number)
+        folded.coupons[moved] = replace(coupon, number=number)
+        # The key of the grab goes with the coupon, so a repeat finds the new number.
+        shared = _shared(coupon) | {"request_key": None}
+        folded.coupons[place] = CouponRevoked(**shared, reason="RENUMBERED", moved_to=number)
+        if place in folded.references:
+            folded.references[moved] = folded.references.pop(place)
+        if place in changed:
+            changed.add(moved)
+        yield place
         yield moved
 
 
-def _take_back(folded: Folded, changed: set[Place], now: int) -> Iterator[CouponEvent]:
+def _take_back(folded: Folded, changed: set[Place], now: int) -> Iterator[Place]:
     def claim(coupon: CouponEvent) -> tuple[bool, bool, bool, int, int]:
         unpaid = coupon.state != "PAID"
         # Its release may be what was forgotten, and its unit another's by then.
@@ -91,30 +95,28 @@ def _take_back(folded: Folded, changed: set[Place], now: int) -> Iterator[Coupon
         return (unpaid, overdue, doubtful, coupon.grabbed_at, coupon.number)
 
     for coupon in list(_without_a_unit(folded, sorted(folded.active, key=claim))):
-        cls = RefundRecorded if coupon.state == "PAID" else CouponRevoked
-        reason = "REVOKED" if coupon.state == "PAID" else "SOLD_TWICE"
-        gone = _as(cls, coupon, reason)
-        folded.coupons[coupon.customer_id, coupon.number] = gone
-        yield gone
+        place = (coupon.customer_id, coupon.number)
+        if coupon.state == "PAID":
+            folded.coupons[place] = RefundRecorded(**_shared(coupon), reason="REVOKED")
+        else:
+            folded.coupons[place] = CouponRevoked(**_shared(coupon), reason="SOLD_TWICE")
+        yield place
 
 
-def _without_a_unit(folded: Folded, claims: list[CouponEvent]) -> Iterator[CouponEvent]:
+def _without_a_unit(folded: Folded, claims: Iterable[CouponEvent]) -> Iterator[CouponEvent]:
     """Those whom the stock, or the limit per customer, leaves without."""
-    limit = folded.started.coupons_per_customer if folded.started else folded.stock
+    limit = folded.base.coupons_per_customer if folded.base else None
     served: dict[str, int] = {}
     left = folded.stock
     for coupon in claims:
         of_customer = served.get(coupon.customer_id, 0)
-        if of_customer == limit or left == 0:
+        if of_customer == (limit or folded.stock) or left == 0:
             yield coupon
         else:
             left -= 1
             served[coupon.customer_id] = of_customer + 1
 
 
-def _as(cls: type[CouponRevoked | RefundRecorded], coupon: CouponEvent, reason: str) -> CouponEvent:
-    """The same coupon, as another event tells it."""
-    shared = {
-        field.name: getattr(coupon, field.name) for field in fields(CouponEvent) if field.init
-    }
-    return cls(**shared, reason=reason)
+def _shared(coupon: CouponEvent) -> dict[str, Any]:
+    """What all events of a coupon have, also what this version does not know."""
+    return {field.name: getattr(coupon, field.name) for field in fields(CouponEvent) if field.init}

@@ -8,9 +8,10 @@ from pynamodb.exceptions import PutError
 
 from chalicelib import telemetry
 from chalicelib.clients import STORE_ERRORS
-from chalicelib.commands.decision import Outside, decide
+from chalicelib.commands import scripts
+from chalicelib.commands.decision import NotOnRecord, Outside, decide
 from chalicelib.commands.offer import Offer, check_admission, price_for, store_fields
-from chalicelib.commands.promotions import PromotionRow, find_promotion
+from chalicelib.commands.promotions import PromotionRow, find_promotion, note_created
 from chalicelib.tables import refused_by_condition
 
 _ID_BYTES = 6
@@ -47,25 +48,44 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> Creation:
         UnknownItem: the offer names an item that is not there; nothing was created.
         NoAdmissionKeys: see `check_admission`; nothing was created.
         redis.RedisError: the store is away; nothing was created.
+        NotOnRecord: neither broker nor journal took the start; nothing was created.
         pynamodb.exceptions.PynamoDBException: a table is away; nothing was created.
     """
     check_admission(command.offer)
     outside.store.ping()
     row = PromotionRow.of(_id_of(command.key), command.offer, price_for(command.offer))
     row.request = _digest(repr(command.offer))
+    row.creating = "yes"
     try:
         row.save(condition=PromotionRow.promotion_id.does_not_exist())
     except PutError as error:
         if not refused_by_condition(error):
             raise
         if command.key:
-            return _made_before(row)
+            return _made_before(row, outside)
         # A random id is nobody else's: the first sending of this very write has made it.
+    return Creation("CREATED", row, _complete(row, outside))
+
+
+def _complete(row: PromotionRow, outside: Outside) -> str | None:
+    """Install a promotion whose row is there; None if the store went away: the sweep does it then.
+
+    Raises:
+        NotOnRecord: the start is on record nowhere, and the promotion is taken out again.
+        pynamodb.exceptions.PynamoDBException: the table is away; the sweep goes on.
+    """
     try:
-        return Creation("CREATED", row, install_promotion(row, outside))
+        state = install_promotion(row, outside)
     except STORE_ERRORS as error:
         telemetry.count("install_failed", promotion=row.promotion_id, reason=str(error))
-        return Creation("CREATED", row)
+        return None
+    except NotOnRecord:
+        if scripts.run(outside.store, "discard", row.promotion_id).outcome == "DISCARDED":
+            row.delete()
+            raise
+        state = "ON_SALE"
+    note_created(row.promotion_id)
+    return state
 
 
 def install_promotion(row: PromotionRow, outside: Outside) -> str:
@@ -83,10 +103,13 @@ def _id_of(key: str | None) -> str:
     return _digest(key)[: 2 * _ID_BYTES] if key else secrets.token_hex(_ID_BYTES)
 
 
-def _made_before(wanted: PromotionRow) -> Creation:
+def _made_before(wanted: PromotionRow, outside: Outside) -> Creation:
+    """What the first request has made; one that died on its way is completed."""
     found = find_promotion(wanted.promotion_id)
     if found is None or found.request != wanted.request:
         return Creation("IDEMPOTENCY_KEY_REUSED", wanted)
+    if found.creating is not None:
+        _complete(found, outside)
     return Creation("REPEATED", found)
 
 

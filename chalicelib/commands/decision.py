@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from chalicelib.commands import outbox, scripts
+from chalicelib.commands.promotions import look_after_again
 from chalicelib.commands.scripts import Reply
 from chalicelib.events import AnyEvent
 from chalicelib.publisher import EventPublisher
@@ -36,9 +37,10 @@ class NotOnRecord(Exception):
     safe, and is told as soon as one of the two is back.
     """
 
-    def __init__(self, promotion_id: str) -> None:
-        """An event of `promotion_id`."""
+    def __init__(self, promotion_id: str, outcome: str) -> None:
+        """An event of `promotion_id`; what was decided is `outcome`."""
         super().__init__(f"{promotion_id}: neither the broker nor the journal takes its event")
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +62,24 @@ def decide(
     """Run script `name` on a promotion, then publish and arm.
 
     What the broker does not take waits in the outbox, and is put into the journal as well: the
-    store alone would be the only witness of what the customer is about to be told.
+    store alone would be the only witness of what the customer is about to be told. A promotion that
+    the sweep has let go of is put under watch before anything is decided there.
 
     Raises:
         redis.RedisError: the store is away or refused; calling again is safe.
+        pynamodb.exceptions.UpdateError: a promotion that is over could not be put under watch;
+            nothing was decided.
         NotOnRecord: it is decided and may not be told yet; calling again is safe.
     """
     reply = scripts.run(outside.store, name, promotion_id, *args, more=more)
+    if reply.outcome == "RETIRED":
+        look_after_again(promotion_id)
+        scripts.run(outside.store, "watch", promotion_id)
+        reply = scripts.run(outside.store, name, promotion_id, *args, more=more)
     published = outbox.publish(reply.events, promotion_id, outside.store, outside.publisher)
     on_record = published or all(map(outside.keep, reply.events))
     if reply.timer_at:
         outside.arm(Timer(promotion_id, reply.timer_at), reply.now)
     if not on_record:
-        raise NotOnRecord(promotion_id)
+        raise NotOnRecord(promotion_id, reply.outcome)
     return Decision(reply, published)
-
-
-def put_on_record(promotion_id: str, outside: Outside) -> None:
-    """Have everything published, or at least journaled, that still waits in the outbox.
-
-    For commands whose repeat does not know which event it was that told of them before.
-
-    Raises:
-        redis.RedisError: the store is away.
-        NotOnRecord: neither broker nor journal take it; calling again is safe.
-    """
-    if not outbox.publish_waiting(promotion_id, outside.store, outside.publisher):
-        return
-    if not all(map(outside.keep, outbox.waiting(promotion_id, outside.store))):
-        raise NotOnRecord(promotion_id)

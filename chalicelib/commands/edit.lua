@@ -15,14 +15,16 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
-if redis.call('HGET', KEYS[1], 'edited_by') == ARGV[2] then
-  return answer(promotion, now, 'EDITED', {'state', promotion.state})
+if is_remembered('edits', ARGV[2]) then
+  local reply = answer(promotion, now, 'EDITED', {'state', promotion.state})
+  return take_along(promotion, reply, now, waiting('-', '+', RELAYED_PER_CALL))
 end
 if promotion.state ~= 'SCHEDULED' then
   return answer(promotion, now, promotion.closed_as or promotion.state)
 end
 redis.call('HDEL', KEYS[1], 'price', 'item_id', 'admission', 'timer_at')
-redis.call('HSET', KEYS[1], 'edited_by', ARGV[2], unpack(ARGV, 3))
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+remember('edits', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 promotion = read_promotion()
 advance(promotion, now)

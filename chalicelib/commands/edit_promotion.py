@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
-from chalicelib.commands.decision import Outside, decide, put_on_record
+from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.offer import Offer, check_admission, price_for, store_fields
 from chalicelib.commands.promotions import copy_from_store, note_end
 
@@ -58,10 +58,8 @@ def restock_promotion(command: RestockPromotion, outside: Outside) -> str:
         NotOnRecord: see `decide`.
         pynamodb.exceptions.UpdateError: the units are there, the table follows by the sweep.
     """
-    key = command.key or secrets.token_urlsafe(9)
+    key = command.key or f"!{secrets.token_urlsafe(9)}"  # no operator's key begins like this
     decision = decide(outside, "restock", command.promotion_id, command.add, key, MAX_COUPONS)
-    if decision.outcome == "REPEATED":
-        put_on_record(command.promotion_id, outside)
     if decision.outcome in ("RESTOCKED", "REPEATED"):
         copy_from_store(command.promotion_id, outside.store)
     return decision.outcome
@@ -76,12 +74,10 @@ def cancel_promotion(promotion_id: str, outside: Outside) -> str:
         pynamodb.exceptions.UpdateError: it is cancelled, the table follows by the sweep.
     """
     decision = decide(outside, "cancel", promotion_id)
-    if not decision.reply.events:
-        put_on_record(promotion_id, outside)
     outcome = decision.outcome
     if outcome == "CANCELLED":
         note_end(promotion_id, outcome)
         for _ in range(_RELEASE_ROUNDS):
-            if not decide(outside, "advance", promotion_id).reply.events:
+            if "backlog" not in decide(outside, "advance", promotion_id).reply.detail:
                 break
     return outcome

@@ -1,25 +1,40 @@
 -- Fence a promotion whose state is lost, or may have gone back in time: from now on only its
--- recovery may touch it, and everybody else is told that it is unknown. A healthy one stays as it
--- is. A fence of an earlier history of the store is put up anew, because since then it had been
--- taken down.
+-- recovery may touch it, and for all others it is unknown. A healthy one stays as it is. A fence of
+-- an earlier history of the store is put up anew, because since then it had been taken down.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        a version of it that must be there by now: a state below it is stale
 -- ARGV[3]        token of this fence, if it is new
--- Returns {outcome, {token, since, now}, {}}
---   FENCED   it is, by this call or one before; since when (ms)
+-- ARGV[4]        why its state is wrong although it looks healthy; "" or none for no doubt. The fence keeps
+--                it, so that no later step of the recovery trusts the state.
+-- Returns {outcome, {token, since, now, journaled, doubt}, {}}
+--   FENCED   it is, by this call or one before; since when (ms), up to which version its outbox is
+--            in the journal, and the doubt if there is one
 --   HEALTHY  its state is there and up to date
 
-local now = now_ms()
+local now, doubt = now_ms(), ARGV[4] or ''
 local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'recovering', 'history', 'granted')
 local same_history = not found[4] or found[4] == history()
-if not found[3] and same_history and found[1] and tonumber(found[2]) >= tonumber(ARGV[2])
-  and not lost_customers(found[5]) then
+if doubt == '' and not found[3] and same_history and found[1]
+  and tonumber(found[2]) >= tonumber(ARGV[2]) and not lost_customers(found[5]) then
   return {'HEALTHY', {'token', '', 'since', now, 'now', now}, {}}
 end
 if not found[3] or not same_history then
-  redis.call('HSET', KEYS[1], 'recovering', ARGV[3], 'fenced_at', now, 'history', history())
+  redis.call('HDEL', KEYS[1], 'doubt', 'journaled', 'extend_ms', 'extend_below')
+  redis.call('HSET', KEYS[1], 'recovering', ARGV[3], 'fenced_at', refused_since() or now,
+    'history', history())
   redis.call('PERSIST', KEYS[1])
 end
-local fence = redis.call('HMGET', KEYS[1], 'recovering', 'fenced_at')
-return {'FENCED', {'token', fence[1], 'since', tonumber(fence[2]), 'now', now}, {}}
+if doubt ~= '' then
+  redis.call('HSET', KEYS[1], 'doubt', doubt)
+end
+local fence = redis.call('HMGET', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'doubt')
+-- A clock that was set back must not make anybody wait for the time of before.
+if tonumber(fence[2]) > now then
+  fence[2] = now
+  redis.call('HSET', KEYS[1], 'fenced_at', now)
+end
+local detail = {'token', fence[1], 'since', tonumber(fence[2]), 'now', now,
+  'journaled', tonumber(fence[3] or 0)}
+append(detail, 'doubt', fence[4])
+return {'FENCED', detail, {}}

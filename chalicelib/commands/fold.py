@@ -1,10 +1,11 @@
 """From a promotion's events back to the state of its store: a plain fold, no store involved.
 
-What the scripts keep in the hash, the customers and the holds is all in the events. Events that
-conflict with the journal are folded along: the customers in them were told yes too.
+What the scripts keep in the hash, the customers and the holds is all in the events. Of the
+promotion itself the newest `PromotionRecovered` has everything, so the fold starts there; coupons
+are folded from all events, because each event of a coupon carries the whole of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from chalicelib.events import (
@@ -12,13 +13,18 @@ from chalicelib.events import (
     AnyEvent,
     CouponEvent,
     CouponReleased,
+    CouponRevoked,
     Event,
     PromotionCancelled,
     PromotionEnded,
+    PromotionRecovered,
     PromotionRestocked,
     PromotionStarted,
     RefundRecorded,
 )
+
+Place = tuple[str, int]
+"""A coupon's identity: its customer and its number. A number alone may be two customers'."""
 
 # The letters of coupon.lua, by what the newest event of a coupon says.
 _RELEASED = {"GIVEN_BACK": "B"}
@@ -29,22 +35,29 @@ _REFUND = {"HOLD_EXPIRED": "D", "COUPON_RELEASED": "E", "CANCELLED": "F", "REVOK
 class Folded:
     """A promotion as its events tell it: what counts of each coupon, and how it stands.
 
-    overruled: coupons whose newest event does not count, because money had moved before.
+    base: what the offer is read from: the start, or the newest recovery. restocks: units added by
+    key, of every restock that is in `stock`. overruled: coupons whose newest event does not count,
+    because money had moved before. references: those of all payments of a coupon, the newest last.
     """
 
-    started: PromotionStarted | None = None
-    ended: PromotionEnded | None = None
+    base: PromotionStarted | PromotionRecovered | None = None
+    closed_as: str | None = None
+    closed_at: int = 0
+    closed_version: int = 0
+    closed_stock: int = 0
     stock: int = 0
     newest: int = 0
-    count: int = 0
-    restocks: list[PromotionRestocked] = field(default_factory=list)
-    coupons: dict[tuple[str, int], CouponEvent] = field(default_factory=dict)
-    overruled: set[tuple[str, int]] = field(default_factory=set)
+    restocks: dict[str, int] = field(default_factory=dict)
+    coupons: dict[Place, CouponEvent] = field(default_factory=dict)
+    overruled: set[Place] = field(default_factory=set)
+    references: dict[Place, list[str]] = field(default_factory=dict)
 
     @property
-    def generation(self) -> int:
-        """Which generation of versions the newest event is of."""
-        return self.newest // GENERATION
+    def started(self) -> bool:
+        """Whether the sale has opened."""
+        return isinstance(self.base, PromotionStarted) or (
+            self.base is not None and self.base.state != "SCHEDULED"
+        )
 
     @property
     def active(self) -> list[CouponEvent]:
@@ -62,37 +75,89 @@ class Folded:
         """How many units wait for payment."""
         return len(self.active) - self.sold
 
+    @property
+    def granted(self) -> int:
+        """The highest number that a coupon has got."""
+        known = self.base.granted if isinstance(self.base, PromotionRecovered) else None
+        return max((known or 0, *(number for _, number in self.coupons)))
+
+    @property
+    def state(self) -> str:
+        """The promotion's state, as the store has it."""
+        if self.closed_as is None:
+            return "ON_SALE" if self.started else "SCHEDULED"
+        return "CANCELLED" if self.closed_as == "CANCELLED" else "FINISHED"
+
 
 def fold(events: Iterable[AnyEvent]) -> Folded:
     """Fold `events`, in order of version."""
     folded = Folded()
     for event in events:
         folded.newest = max(folded.newest, event.version)
-        folded.count += 1
         if isinstance(event, Event):
             _fold_one(folded, event)
     return folded
 
 
 def _fold_one(folded: Folded, event: Event) -> None:
-    if isinstance(event, PromotionStarted):
-        if folded.started is None:
-            folded.started = event
-            folded.stock += event.stock
+    if isinstance(event, PromotionRecovered) and event.state is not None:
+        folded.base = event
+        folded.stock = event.stock
+        folded.restocks = restocks_in_text(event.restocks or "")
+        folded.closed_as = event.closed_as
+        folded.closed_at = event.closed_at or 0
+        folded.closed_version = event.version
+        folded.closed_stock = event.stock
+    elif isinstance(event, PromotionStarted):
+        if folded.base is None or not folded.started:
+            folded.base = event
+            folded.stock = event.stock
     elif isinstance(event, PromotionRestocked):
-        if all(event.request_key != done.request_key for done in folded.restocks):
-            folded.restocks.append(event)
-            folded.stock += event.added
+        add_restock(folded, event)
     elif isinstance(event, PromotionEnded):
-        folded.ended = event
+        _close(folded, event)
     elif isinstance(event, CouponEvent):
         place = (event.customer_id, event.number)
+        _note_reference(folded, event)
         there = folded.coupons.get(place)
         if there is None or _outweighs(event, there):
             folded.coupons[place] = event
             folded.overruled.discard(place)
         else:
             folded.overruled.add(place)
+
+
+def add_restock(folded: Folded, event: PromotionRestocked) -> None:
+    """Count the units of a restock once, whatever it is told by."""
+    key = event.request_key or f"version {event.version}"
+    if key not in folded.restocks:
+        folded.restocks[key] = event.added
+        folded.stock += event.added
+
+
+def _close(folded: Folded, event: PromotionEnded) -> None:
+    folded.closed_as = event.reason
+    folded.closed_at = event.at
+    folded.closed_version = event.version
+    folded.closed_stock = event.stock
+
+
+def _note_reference(folded: Folded, event: CouponEvent) -> None:
+    if event.payment_reference is not None:
+        noted = folded.references.setdefault((event.customer_id, event.number), [])
+        if event.payment_reference not in noted:
+            noted.append(event.payment_reference)
+
+
+def restocks_in_text(text: str) -> dict[str, int]:
+    """Units added by key: "<key>=<added>" of each restock, joined by ";"."""
+    pairs = (pair.rpartition("=") for pair in text.split(";") if pair)
+    return {key: int(added) for key, _, added in pairs}
+
+
+def restocks_as_text(restocks: Mapping[str, int]) -> str:
+    """The text of `restocks_in_text`."""
+    return ";".join(f"{key}={added}" for key, added in restocks.items())
 
 
 def missing_versions(events: Iterable[AnyEvent]) -> int:
@@ -106,25 +171,76 @@ def missing_versions(events: Iterable[AnyEvent]) -> int:
     return sum(newest[generation] - seen[generation] for generation in newest)
 
 
-def fold_in(folded: Folded, conflicts: Iterable[AnyEvent]) -> set[tuple[str, int]]:
-    """Fold conflicting events into what the journal says; returns the coupons they change.
+def ranges_of(versions: Iterable[int]) -> str:
+    """Versions in rising order as text: "1-7,9"."""
+    parts: list[str] = []
+    first = last = None
+    for version in versions:
+        if last is not None and version == last + 1:
+            last = version
+            continue
+        if last is not None:
+            parts.append(f"{first}" if first == last else f"{first}-{last}")
+        first = last = version
+    if last is not None:
+        parts.append(f"{first}" if first == last else f"{first}-{last}")
+    return ",".join(parts)
 
-    A store that had gone back in time told two stories under the same versions. Of a coupon
-    that is in both, money decides: a payment or a refund that was told stays told.
+
+def late(events: Iterable[AnyEvent]) -> list[AnyEvent]:
+    """The events, in order of version, that came after the newest recovery had read the journal."""
+    told = list(events)
+    newest = next((e for e in reversed(told) if isinstance(e, PromotionRecovered)), None)
+    if newest is None or newest.known is None:
+        return []
+    ranges = [(int(a), int(b or a)) for a, _, b in _pairs(newest.known)]
+    found: list[AnyEvent] = []
+    position = 0
+    for event in told:
+        if event.version >= newest.version:
+            break
+        while position < len(ranges) and ranges[position][1] < event.version:
+            position += 1
+        if position == len(ranges) or event.version < ranges[position][0]:
+            found.append(event)
+    return found
+
+
+def _pairs(known: str) -> Iterator[tuple[str, str, str]]:
+    return (text.partition("-") for text in known.split(",") if text)
+
+
+def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
+    """Fold in events that the journal's story is without; returns the coupons they change.
+
+    These are conflicts (a store that had gone back in time decided other things under the same
+    versions) and events that came after a recovery. A confirmed payment or refund always counts,
+    so does a restock, once, and so does a cancellation. That a sale sold out does not: whether it
+    has is for the units to say.
     """
-    changed: set[tuple[str, int]] = set()
-    for event in sorted(conflicts, key=lambda event: event.version):
+    changed: set[Place] = set()
+    for event in sorted(witnesses, key=lambda event: event.version):
         if isinstance(event, CouponEvent):
             place = (event.customer_id, event.number)
             there = folded.coupons.get(place)
-            if there is None or _outweighs(event, there):
+            told_before = event.payment_reference in folded.references.get(place, ())
+            _note_reference(folded, event)
+            if there is None or _outweighs(event, there) or (_money(event) and not told_before):
                 folded.coupons[place] = event
                 changed.add(place)
-        elif isinstance(event, PromotionEnded):
-            folded.ended = folded.ended or event
-        elif isinstance(event, PromotionRestocked | PromotionStarted):
-            _fold_one(folded, event)
+        elif isinstance(event, PromotionRestocked):
+            add_restock(folded, event)
+        elif isinstance(event, PromotionStarted):
+            if folded.base is None:
+                folded.base = event
+                folded.stock = event.stock
+        elif isinstance(event, PromotionCancelled):
+            _close(folded, event)
     return changed
+
+
+def _money(event: CouponEvent) -> bool:
+    return event.payment_reference is not None and event.state in ("PAID", "REFUND_DUE")
 
 
 def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:
@@ -142,12 +258,13 @@ def letter(coupon: CouponEvent) -> str:
     if isinstance(coupon, CouponReleased):
         return _RELEASED.get(coupon.reason, "R")
     if isinstance(coupon, RefundRecorded):
-        return _REFUND[coupon.reason]
+        return _REFUND.get(coupon.reason, "D")
     return {"GRABBED": "G", "PAID": "P", "REVOKED": "V"}[coupon.state]
 
 
-def write_coupon(coupon: CouponEvent) -> str:
+def write_coupon(coupon: CouponEvent, references: Iterable[str] = ()) -> str:
     """The coupon as coupon.lua writes it: parts joined by blanks, `*` for none."""
+    moved_to = coupon.moved_to if isinstance(coupon, CouponRevoked) else None
     parts = [
         coupon.number,
         coupon.version,
@@ -155,8 +272,9 @@ def write_coupon(coupon: CouponEvent) -> str:
         letter(coupon),
         coupon.deadline,
         coupon.paid_at,
-        coupon.payment_reference,
+        ",".join(references) or coupon.payment_reference,
         coupon.request_key,
+        moved_to,
     ]
     while parts[-1] is None:
         parts.pop()
@@ -164,12 +282,15 @@ def write_coupon(coupon: CouponEvent) -> str:
 
 
 def customers(folded: Folded) -> dict[str, str]:
-    """Who has which coupons, as coupon.lua writes it."""
+    """Each customer's coupons, as coupon.lua writes them."""
     entries: dict[str, list[CouponEvent]] = {}
     for coupon in folded.coupons.values():
         entries.setdefault(coupon.customer_id, []).append(coupon)
     return {
-        customer: ";".join(write_coupon(c) for c in sorted(own, key=lambda c: c.number))
+        customer: ";".join(
+            write_coupon(c, folded.references.get((customer, c.number), ()))
+            for c in sorted(own, key=lambda c: c.number)
+        )
         for customer, own in entries.items()
     }
 
@@ -181,11 +302,3 @@ def holds(folded: Folded) -> dict[str, int]:
         for coupon in folded.active
         if coupon.state == "GRABBED" and coupon.deadline is not None
     }
-
-
-def state_of(folded: Folded) -> tuple[str, str | None]:
-    """(state, closed_as) of the promotion."""
-    if folded.ended is None:
-        return ("ON_SALE" if folded.started else "SCHEDULED"), None
-    cancelled = isinstance(folded.ended, PromotionCancelled)
-    return ("CANCELLED" if cancelled else "FINISHED"), folded.ended.reason

@@ -22,7 +22,7 @@ local now = now_ms()
 advance(promotion, now)
 local coupons = coupons_of(promotion, ARGV[2], own)
 release_own(promotion, coupons, ARGV[2], now)
-local coupon = find(coupons, 'number', tonumber(ARGV[3]))
+local coupon = find_number(coupons, tonumber(ARGV[3]))
 if not coupon then
   return answer(promotion, now, 'UNKNOWN_COUPON')
 end

@@ -2,9 +2,9 @@
 --
 -- Whoever asks too often is refused before anything else is read: see throttle.lua. Then the
 -- customer's own coupons are looked up, so a repeat gets the same coupon whatever has
--- become of the promotion: see late.lua, which refuses the losers of a sale that is over. With one
--- coupon per customer, holding one makes a call a repeat; with more, the key does. Nothing is
--- stored of a loser beyond their bucket.
+-- become of the promotion: see late.lua, which refuses the losers of a sale that is over. The key
+-- makes a call a repeat, whatever has become of its coupon; with one coupon per customer, holding
+-- one does, too. Nothing is stored of a loser beyond their bucket.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
@@ -38,11 +38,9 @@ advance(promotion, now)
 local coupons = coupons_of(promotion, ARGV[2], own)
 release_own(promotion, coupons, ARGV[2], now)
 
-local repeated
-if promotion.limit == 1 then
+local repeated = find(coupons, 'key', ARGV[3])
+if not repeated and promotion.limit == 1 then
   repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
-else
-  repeated = find(coupons, 'key', ARGV[3])
 end
 if repeated then
   return answer_coupon(promotion, now, 'REPEATED', repeated)
@@ -65,10 +63,7 @@ end
 
 promotion.available = promotion.available - 1
 promotion.granted = promotion.granted + 1
-local coupon = {number = promotion.granted, at = now}
-if promotion.limit > 1 then
-  coupon.key = ARGV[3]
-end
+local coupon = {number = promotion.granted, at = now, key = ARGV[3]}
 if promotion.hold_ms > 0 then
   coupon.deadline = now + promotion.hold_ms
 else

@@ -5,11 +5,12 @@ import time
 from dataclasses import dataclass
 
 from aws_lambda_powertools.metrics import MetricUnit
+from redis import Redis
 
 from chalicelib import telemetry
 from chalicelib.commands import over, requests, throttle, tokens
 from chalicelib.commands.coupon import coupon_from
-from chalicelib.commands.decision import Outside, decide
+from chalicelib.commands.decision import NotOnRecord, Outside, decide
 from chalicelib.commands.throttle import Rate
 from chalicelib.config import settings
 from chalicelib.shapes import Coupon
@@ -73,23 +74,26 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
     request = (command.customer_id, command.key or "", command.promotion_id, outside.store)
     if command.key and not requests.is_free_for(*request):
         return Grab("IDEMPOTENCY_KEY_REUSED")
-    key = command.key or secrets.token_urlsafe(9)
+    key = command.key or f"!{secrets.token_urlsafe(9)}"  # no customer's key begins like this
     admitted_until = _admitted_until(command)
     charged = throttle.buckets(command.customer_id, address)
-    decision = decide(
-        outside,
-        "grab",
-        command.promotion_id,
-        command.customer_id,
-        key,
-        admitted_until,
-        *throttle.limits(charged),
-        more=[bucket.part for bucket in charged],
-    )
+    try:
+        decision = decide(
+            outside,
+            "grab",
+            command.promotion_id,
+            command.customer_id,
+            key,
+            admitted_until,
+            *throttle.limits(charged),
+            more=[bucket.part for bucket in charged],
+        )
+    except NotOnRecord as untold:
+        _remember(untold.outcome, request)
+        raise
     reply = decision.reply
     rates = throttle.rates(charged, reply)
-    if command.key and reply.outcome == "GRANTED":
-        requests.remember(*request)
+    _remember(reply.outcome, request)
     if "over" in reply.detail:
         over.mark(command.promotion_id, reply.outcome, outside.store)
     outcome = reply.outcome
@@ -112,6 +116,12 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
         return Grab(outcome, opens_at=opens_at, wait_ms=opens_at - reply.now, rates=rates)
     coupon = coupon_from(reply, command.promotion_id, command.customer_id)
     return Grab(outcome, coupon=coupon, published=decision.published, rates=rates)
+
+
+def _remember(outcome: str, request: tuple[str, str, str, Redis]) -> None:
+    """Note a key that has won; also at a repeat, because the first process may have died."""
+    if request[1] and outcome in ("GRANTED", "REPEATED"):
+        requests.remember(*request)
 
 
 def _admitted_until(command: GrabCoupon) -> int:

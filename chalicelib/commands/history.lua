@@ -17,9 +17,28 @@ local function history()
   return at and string.match(told, '^%x+', at + 14) or ''
 end
 
--- True for the recovery that put up the fence. One that a snapshot has brought back, and that had
--- been taken down before, is nobody's.
+-- Since when nobody is served in this history: from the first call that came, before any fence.
+local function refused_since()
+  local refused = redis.call('HGET', KEYS[1], 'refused') or ''
+  local where, at = string.match(refused, '^(%x*) (%d+)$')
+  return where == history() and tonumber(at) or nil
+end
+
+local function refuse_from_now()
+  if not refused_since() then
+    redis.call('HSET', KEYS[1], 'refused', string.format('%s %d', history(), now_ms()))
+  end
+end
+
+-- True for the recovery that put up the fence. A fence restored from a snapshot belongs to no
+-- recovery.
 local function holds_fence(token)
   local fence = redis.call('HMGET', KEYS[1], 'recovering', 'history')
   return fence[1] == token and fence[2] == history()
+end
+
+-- How this fence was taken down before: the client library may send the same call twice.
+local function lifted_as(token)
+  local lifted = redis.call('HGET', KEYS[1], 'lifted')
+  return lifted and string.match(lifted, '^' .. token .. ' (.+)$')
 end

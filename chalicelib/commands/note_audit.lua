@@ -3,6 +3,8 @@
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        how many differences
 -- ARGV[3]        their kinds, joined by blanks
+-- ARGV[4]        key of this call, the same when it is sent again
+-- ARGV[5]        "1" if the read tables have to be rebuilt; that stays on record until it is done
 -- Returns {outcome, {}, events, timer, now}
 --   NOTED
 --   UNKNOWN  the store has no such promotion, or it is being recovered
@@ -13,7 +15,18 @@ if not promotion then
 end
 local now = now_ms()
 advance(promotion, now)
+if is_remembered('audits', ARGV[4]) then
+  local reply = answer(promotion, now, 'NOTED')
+  return take_along(promotion, reply, now, waiting('-', '+', RELAYED_PER_CALL))
+end
 local event = record(promotion, 'PromotionAudited', now)
 append(event, 'differences', tonumber(ARGV[2]))
 append(event, 'kinds', ARGV[3])
-return answer(promotion, now, 'NOTED')
+local reply = answer(promotion, now, 'NOTED')
+if reply[1] == 'NOTED' then
+  remember('audits', ARGV[4])
+  if ARGV[5] == '1' then
+    redis.call('HSET', KEYS[1], 'rebuild', ARGV[4])
+  end
+end
+return reply

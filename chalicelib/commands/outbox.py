@@ -3,8 +3,9 @@
 Publish first, remove after: a crash in between repeats an event and never loses one.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from redis import Redis
 
@@ -14,52 +15,88 @@ from chalicelib.commands import scripts
 from chalicelib.events import AnyEvent
 from chalicelib.publisher import BATCH, BrokerUnavailable, EventPublisher
 
+# How many events of one promotion a relay publishes before it is the turn of others.
+MOST_AT_ONCE = 1000
+
 
 def publish(
-    decided: Sequence[AnyEvent],
-    promotion_id: str,
-    store: Redis,
-    publisher: EventPublisher,
-    *,
-    trimmed_later: bool = True,
+    decided: Sequence[AnyEvent], promotion_id: str, store: Redis, publisher: EventPublisher
 ) -> bool:
     """Hand `decided` to the broker, and take out of the outbox what it has acknowledged.
 
     Returns whether the broker has all of them. Whatever it does not have waits in the outbox
     for the relay, so neither a broker nor a store that is away raises here. A store that can't
-    be trimmed repeats events, no more, unless `trimmed_later` is off: then it counts as a failure.
+    be trimmed repeats events, no more.
     """
+    outcomes = set()
     for start in range(0, len(decided), BATCH):
-        batch = decided[start : start + BATCH]
-        try:
-            published = publisher.publish(batch)
-        except BrokerUnavailable as error:
-            telemetry.count("publish_failed", promotion=promotion_id, reason=str(error))
-            return False
-        removed = _remove(published, promotion_id, store)
-        if len(published) < len(batch):
-            telemetry.count("publish_failed", promotion=promotion_id, reason="refused in part")
-            return False
-        if not removed and not trimmed_later:
-            return False
-    return True
+        outcome = _publish_batch(decided[start : start + BATCH], promotion_id, store, publisher)
+        outcomes.add(outcome)
+        if outcome == "AWAY":
+            break
+    return outcomes <= {"TAKEN"}
+
+
+def _publish_batch(
+    batch: Sequence[AnyEvent], promotion_id: str, store: Redis, publisher: EventPublisher
+) -> Literal["TAKEN", "REFUSED", "AWAY"]:
+    """REFUSED: the broker did not take all of them."""
+    try:
+        published = publisher.publish(batch)
+    except BrokerUnavailable as error:
+        telemetry.count("publish_failed", promotion=promotion_id, reason=str(error))
+        return "AWAY"
+    _remove(published, promotion_id, store)
+    if len(published) < len(batch):
+        telemetry.count("publish_failed", promotion=promotion_id, reason="refused in part")
+        return "REFUSED"
+    return "TAKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """How a relay ended: how many events still wait, and whether the broker refused some."""
+
+    waiting: int
+    refused: bool
+
+
+def relay(promotion_id: str, store: Redis, publisher: EventPublisher) -> Relayed:
+    """Publish what waits in one promotion's outbox now, in order, up to `MOST_AT_ONCE` events.
+
+    What is decided meanwhile is left to its own process, or to the next relay. One event that the
+    broker refuses keeps no other waiting. Several relays at once only repeat events, which every
+    consumer has to bear anyway.
+    """
+    key = scripts.key(promotion_id, "outbox")
+    newest: Any = store.xrevrange(key, count=1)
+    first, refused = "-", False
+    for _ in range(MOST_AT_ONCE // BATCH if newest else 0):
+        entries: Any = store.xrange(key, min=first, max=newest[0][0], count=BATCH)
+        if not entries:
+            break
+        first = f"({entries[-1][0]}"
+        batch = _parsed(entries)
+        outcome = _publish_batch(batch, promotion_id, store, publisher) if batch else "REFUSED"
+        refused |= outcome != "TAKEN"
+        if outcome == "AWAY":
+            break
+    return Relayed(int(store.xlen(key)), refused)
 
 
 def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) -> int:
-    """Publish what waits in one promotion's outbox, in order; returns how many still wait.
+    """The same; returns how many still wait."""
+    return relay(promotion_id, store, publisher).waiting
 
-    Several relays at once only repeat events, which every consumer has to bear anyway.
+
+def waiting(promotion_id: str, store: Redis, most: int, behind: int = 0) -> list[AnyEvent]:
+    """The first of what waits in a promotion's outbox behind version `behind`, in order.
+
+    An entry that can't be read is counted and left out.
     """
-    while batch := waiting(promotion_id, store, BATCH):
-        if not publish(batch, promotion_id, store, publisher, trimmed_later=False):
-            break
-    return int(store.xlen(scripts.key(promotion_id, "outbox")))
-
-
-def waiting(promotion_id: str, store: Redis, most: int | None = None) -> list[AnyEvent]:
-    """What waits in a promotion's outbox, in order."""
-    entries: Any = store.xrange(scripts.key(promotion_id, "outbox"), count=most)
-    return [events.from_entry(entry) for _, entry in entries]
+    key = scripts.key(promotion_id, "outbox")
+    entries: Any = store.xrange(key, min=f"({behind}-0", count=most)
+    return _parsed(entries)
 
 
 def oldest_waits_ms(promotion_id: str, store: Redis) -> int:
@@ -71,13 +108,15 @@ def oldest_waits_ms(promotion_id: str, store: Redis) -> int:
     return max(0, int(seconds) * 1000 + int(microseconds) // 1000 - oldest[0].at)
 
 
-def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> bool:
+def _parsed(entries: Iterable[tuple[str, Mapping[str, str]]]) -> list[AnyEvent]:
+    return scripts.readable(events.from_entry, (entry for _, entry in entries))
+
+
+def _remove(published: Sequence[AnyEvent], promotion_id: str, store: Redis) -> None:
     if not published:
-        return True
+        return
     try:
         store.xdel(scripts.key(promotion_id, "outbox"), *(f"{e.version}-0" for e in published))
     except STORE_ERRORS as error:
         # They stay in the outbox and are published once more: a repeat, not a loss.
         telemetry.count("outbox_not_trimmed", promotion=promotion_id, reason=str(error))
-        return False
-    return True

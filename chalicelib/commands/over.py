@@ -13,7 +13,7 @@ reported when it is renewed: a line for each of a million losers would cost more
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 from redis import Redis
 
@@ -24,12 +24,17 @@ HOLDS_S = 1.0
 # Beyond this many winners a mark would cost a process more than it saves.
 MOST_CUSTOMERS = 20_000
 _MOST_MARKS = 100
+_SAMPLE = 10
+_PIECE = 1000
 
 
 @dataclass(slots=True)
 class _Mark:
+    """proof: what the customers were read with; see `_read_proof`."""
+
     closed_as: str
     customers: frozenset[str]
+    proof: tuple[str | None, ...]
     until: float
     told: int = 0
 
@@ -57,18 +62,39 @@ def mark(promotion_id: str, closed_as: str, store: Redis) -> None:
         if known.until > time.monotonic():
             return
         _report(promotion_id, known)
-    key = scripts.key(promotion_id, "customers")
-    count = store.hlen(key)
+    count, proof, some = _read_proof(promotion_id, store)
     if count > MOST_CUSTOMERS:
+        _marks.pop(promotion_id, None)
         return
-    if known is None or len(known.customers) != count:
-        customers = frozenset(cast("list[str]", store.hkeys(key)))
+    if known is None or known.proof != proof or not known.customers.issuperset(some):
+        customers = _customers(promotion_id, store)
     else:
         customers = known.customers
-    _marks[promotion_id] = _Mark(closed_as, customers, time.monotonic() + HOLDS_S)
+    _marks[promotion_id] = _Mark(closed_as, customers, proof, time.monotonic() + HOLDS_S)
     _marks.move_to_end(promotion_id)
     if len(_marks) > _MOST_MARKS:
         _report(*_marks.popitem(last=False))
+
+
+def _read_proof(promotion_id: str, store: Redis) -> tuple[int, tuple[str | None, ...], list[str]]:
+    """How many customers there are, what changes whenever they do, and a few of them.
+
+    Every change of a customer's coupons is an event, and so has a version; a recovery begins a new
+    generation of versions, in another history of the store or not. The few are for what is written
+    by hand. One round trip, whatever the number of customers.
+    """
+    customers = scripts.key(promotion_id, "customers")
+    pipe: Any = store.pipeline(transaction=False)
+    pipe.hmget(scripts.key(promotion_id, "promotion"), ["version", "history", "closed_as"])
+    pipe.hlen(customers)
+    pipe.hrandfield(customers, _SAMPLE)
+    proof, count, some = pipe.execute()
+    return int(count), (str(count), *proof), some or []
+
+
+def _customers(promotion_id: str, store: Redis) -> frozenset[str]:
+    key = scripts.key(promotion_id, "customers")
+    return frozenset(str(name) for name, _ in store.hscan_iter(key, count=_PIECE))
 
 
 def forget(promotion_id: str) -> None:

@@ -29,7 +29,7 @@ local now = now_ms()
 advance(promotion, now)
 local coupons = coupons_of(promotion, ARGV[2], own)
 release_own(promotion, coupons, ARGV[2], now)
-local coupon = find(coupons, 'number', tonumber(ARGV[3]))
+local coupon = find_number(coupons, tonumber(ARGV[3]))
 if not coupon then
   return answer(promotion, now, 'UNKNOWN_COUPON')
 end
@@ -38,11 +38,11 @@ if coupon.state == 'G' and not coupon.deadline then
 end
 local reference = ARGV[4] ~= '*' and ARGV[4] or nil
 if coupon.state == 'P' then
-  local same = not reference or coupon.reference == reference
+  local same = not reference or reference_of(coupon) == reference
   return answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)
 end
-
-if REFUSED[coupon.state] then
+-- Each payment has a refund of its own on record, and a repeat of one has not another.
+if REFUSED[coupon.state] and (not reference or has_reference(coupon, reference)) then
   return answer_coupon(promotion, now, REFUSED[coupon.state], coupon)
 end
 
@@ -53,11 +53,11 @@ if coupon.state == 'R' and promotion.state == 'ON_SALE' and promotion.available 
   honoured = true
 end
 coupon.paid_at = now
-coupon.reference = reference
+add_reference(coupon, reference)
 if not honoured then
-  local refused = promotion.state == 'CANCELLED' and 'CANCELLED'
-    or coupon.state == 'B' and 'COUPON_RELEASED'
-    or coupon.state == 'V' and 'REVOKED' or 'HOLD_EXPIRED'
+  local refused = REFUSED[coupon.state] or coupon.state == 'B' and 'COUPON_RELEASED'
+    or coupon.state == 'V' and 'REVOKED'
+    or promotion.state == 'CANCELLED' and 'CANCELLED' or 'HOLD_EXPIRED'
   local states = {HOLD_EXPIRED = 'D', COUPON_RELEASED = 'E', CANCELLED = 'F', REVOKED = 'W'}
   move(promotion, ARGV[2], coupon, states[refused], 'RefundRecorded', now, refused)
   return answer_coupon(promotion, now, refused, coupon)

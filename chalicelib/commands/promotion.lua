@@ -9,12 +9,22 @@
 --                             discount, price (or none), coupons_per_customer, hold_ms,
 --                             timer_at (ms: when the armed timer is due), item_id (or none),
 --                             admission ("token": grabs need one; none: open),
---                             revision (counts edits), edited_by (key of the last edit),
---                             restock:<key> (how many a restock that is done has added),
---                             closed_as SOLD_OUT | FINISHED | CANCELLED and closed_at (ms),
---                             once it is over,
---                             recovering (fenced: nobody but the recovery may touch it) and
---                             fenced_at (ms), history (see history.lua; none once it is retired)
+--                             revision (counts edits and restocks), edits (keys of the newest
+--                             edits, each behind a ";"),
+--                             restock:<key> ("<added> <version>" of a restock that is done),
+--                             closed_as SOLD_OUT | FINISHED | CANCELLED, closed_at (ms) and
+--                             closed_version (of the event), once it is over,
+--                             retired (see retire.lua),
+--                             refused ("<history> <ms>": since when scripts refuse it, see
+--                             history.lua),
+--                             recovering (fenced: only the recovery may touch it), fenced_at (ms),
+--                             doubt (why it can't be resumed), journaled (up to this version the
+--                             outbox is in the journal), extend_ms and extend_below: see fence.lua,
+--                             resume.lua,
+--                             lifted ("<token> <outcome>" of the last fence),
+--                             rebuild (the read tables must still be rebuilt: for which call),
+--                             audits (keys of the newest audits, each behind a ";"),
+--                             history (see history.lua; none once it is retired)
 -- KEYS[2]  customers  hash    customer -> their coupons, see coupon.lua
 -- KEYS[3]  outbox     stream  events decided and not yet published, id = "<version>-0"
 -- KEYS[4]  holds      zset    "<number> <customer>" -> deadline (ms) of an unpaid coupon
@@ -27,12 +37,24 @@ local TIMER_REACH_MS = 900000
 -- When a call has left overdue holds behind, a timer goes on with them after this pause.
 local BACKLOG_AGAIN_MS = 1000
 
--- `own` is the record of the customer who asks, if there is one: then no part can be lost.
-local function read_promotion(own)
+-- How many keys of earlier calls are remembered, where a call is not a customer's.
+local KEYS_REMEMBERED = 100
+-- How many waiting events of others an answer takes along: one broker batch.
+local RELAYED_PER_CALL = 10
+-- How long the keys of a promotion that is over are kept.
+local KEPT_S = 604800
+
+-- `own` is the record of the customer who asks, if there is one: then no part can be lost. `fence`
+-- is the token of a recovery that works behind its own fence.
+local function read_promotion(own, fence)
   local f = redis.call('HMGET', KEYS[1], 'state', 'closed_as', 'version', 'opens_at', 'closes_at',
     'stock', 'available', 'sold', 'granted', 'discount', 'price', 'coupons_per_customer',
-    'hold_ms', 'timer_at', 'recovering', 'history', 'admission')
-  if not f[1] or f[15] or (f[16] and f[16] ~= history())
+    'hold_ms', 'timer_at', 'recovering', 'history', 'admission', 'retired')
+  if f[1] and not f[15] and f[16] and f[16] ~= history() then
+    refuse_from_now()
+    return nil
+  end
+  if not f[1] or (f[15] and f[15] ~= fence) or (f[16] and f[16] ~= history())
     or (not own and lost_customers(f[9])) then
     return nil
   end
@@ -42,7 +64,7 @@ local function read_promotion(own)
     stock = tonumber(f[6]), available = tonumber(f[7]), sold = tonumber(f[8]),
     granted = tonumber(f[9]), discount = f[10], price = f[11],
     limit = tonumber(f[12]), hold_ms = tonumber(f[13]), timer_at = tonumber(f[14]) or 0,
-    admission = f[17],
+    admission = f[17], retired = f[18],
     events = {}, texts = {}, customers = {}, changed = {}, hold = {}, unhold = {},
   }
 end
@@ -66,7 +88,7 @@ local function show(promotion, coupon, list)
   append(list, 'price', promotion.price)
   append(list, 'deadline', coupon.deadline)
   append(list, 'paidAt', coupon.paid_at)
-  append(list, 'paymentReference', coupon.reference)
+  append(list, 'paymentReference', reference_of(coupon))
 end
 
 -- Change one coupon's state, with its event.
@@ -78,6 +100,7 @@ local function move(promotion, customer, coupon, state, type, now, reason)
   append(event, 'customerId', customer)
   append(event, 'requestKey', coupon.key)
   append(event, 'reason', reason)
+  append(event, 'movedTo', coupon.moved_to)
   coupon.version = promotion.version
   promotion.changed[customer] = true
   local member = string.format('%d %s', coupon.number, customer)
@@ -99,6 +122,7 @@ local function close(promotion, now, type, closed_as)
   promotion.closed_as = closed_as
   promotion.closed_at = now
   append(record(promotion, type, now), 'reason', closed_as)
+  promotion.closed_version = promotion.version
 end
 
 local function finish_if_sold(promotion, now)
@@ -113,15 +137,23 @@ local function is_overdue(promotion, coupon, now)
     and (coupon.deadline <= now or promotion.state == 'CANCELLED')
 end
 
+-- Up to which deadline holds are overdue.
+local function overdue_until(promotion, now)
+  return promotion.state == 'CANCELLED' and '+inf' or now
+end
+
 local function release_overdue(promotion, now)
-  local until_ms = promotion.state == 'CANCELLED' and '+inf' or now
-  local members = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', until_ms,
+  local members = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', overdue_until(promotion, now),
     'LIMIT', 0, RELEASES_PER_CALL)
   for _, member in ipairs(members) do
     local number, customer = string.match(member, '^(%d+) (.+)$')
     local coupon = find(coupons_of(promotion, customer), 'number', tonumber(number))
-    local reason = promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
-    release(promotion, customer, coupon, now, reason)
+    if coupon and coupon.state == 'G' then
+      local reason = promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
+      release(promotion, customer, coupon, now, reason)
+    else
+      redis.call('ZREM', KEYS[4], member)  -- a hold without a coupon must not stop the sale
+    end
   end
 end
 
@@ -139,6 +171,7 @@ local function advance(promotion, now)
     append(event, 'price', promotion.price)
     append(event, 'itemId', redis.call('HGET', KEYS[1], 'item_id'))
     append(event, 'admission', promotion.admission == 'token' and 'token')
+    append(event, 'revision', tonumber(redis.call('HGET', KEYS[1], 'revision') or 0))
   end
   if promotion.hold_ms > 0 then
     release_overdue(promotion, now)
@@ -213,7 +246,8 @@ local function write(promotion)
     redis.call('HSET', KEYS[1], 'closed_as', promotion.closed_as)
   end
   if promotion.closed_at then
-    redis.call('HSET', KEYS[1], 'closed_at', promotion.closed_at)
+    redis.call('HSET', KEYS[1], 'closed_at', promotion.closed_at, 'closed_version',
+      promotion.closed_version)
   end
   for customer in pairs(promotion.changed) do
     local entries = {}
@@ -228,11 +262,67 @@ local function write(promotion)
   for member in pairs(promotion.unhold) do
     redis.call('ZREM', KEYS[4], member)
   end
+  if promotion.retired then
+    redis.call('EXPIRE', KEYS[3], KEPT_S)
+  end
+end
+
+-- Events that wait in the outbox, from version `first` to `last` ("-" and "+" for all), as they are
+-- published: an entry of before has a field for each of the event's.
+local function waiting(first, last, most)
+  local texts = {}
+  for i, entry in ipairs(redis.call('XRANGE', KEYS[3], first, last, 'COUNT', most)) do
+    texts[i] = entry[2][1] == 'event' and entry[2][2] or entry[2]
+  end
+  return texts
+end
+
+-- A repeat takes its own waiting events along: its first caller may have died before it published,
+-- and nobody else would before the next sweep. The same holds for the timer.
+local function take_along(promotion, reply, now, texts)
+  for _, text in ipairs(reply[3]) do
+    texts[#texts + 1] = text
+  end
+  reply[3] = texts
+  if #texts > 0 and reply[4] == 0 and promotion.timer_at > now then
+    reply[4] = promotion.timer_at
+  end
+  return reply
+end
+
+-- The same for the one event of a version.
+local function take_version(promotion, reply, now, version)
+  if not version or version > promotion.version - #promotion.events then
+    return reply
+  end
+  local id = string.format('%d-0', version)
+  return take_along(promotion, reply, now, waiting(id, id, 1))
+end
+
+-- Whether `key` is one of those in the field, which are joined by ";".
+local function is_remembered(field, key)
+  local keys = redis.call('HGET', KEYS[1], field) or ''
+  return string.find(keys .. ';', ';' .. key .. ';', 1, true) ~= nil
+end
+
+local function remember(field, key)
+  local keys = (redis.call('HGET', KEYS[1], field) or '') .. ';' .. key
+  local _, count = string.gsub(keys, ';', '')
+  if count > KEYS_REMEMBERED then
+    keys = string.gsub(keys, '^;[^;]*', '')
+  end
+  redis.call('HSET', KEYS[1], field, keys)
 end
 
 -- Write what was decided and return {outcome, detail, events, timer, now}. `timer` is when the
 -- caller has to have this promotion touched again (ms), 0 for never.
+--
+-- Nobody watches a promotion that is retired, so nothing is decided there: the caller has it
+-- watched first (see watch.lua) and calls again.
 local function answer(promotion, now, outcome, detail)
+  if promotion.retired == '1' and #promotion.events > 0 then
+    return {'RETIRED', {}, {}, 0, now}
+  end
   if promotion.rates then  -- see throttle.lua
     detail = detail or {}
     append(detail, 'rates', promotion.rates)
@@ -244,21 +334,13 @@ local function answer(promotion, now, outcome, detail)
   return {outcome, detail or {}, promotion.texts, timer_to_arm(promotion, now), now}
 end
 
--- Answer with a coupon. Its newest event, if it still waits in the outbox, goes along: it may
--- be the caller's retry after a crash, and nobody else would publish before the next sweep. A
--- coupon that was changed just now is in its event, so the detail has no more than its number.
+-- Answer with a coupon. A coupon that was changed just now is in its event, so the detail has no
+-- more than its number; else its newest event goes along, if it still waits.
 local function answer_coupon(promotion, now, outcome, coupon)
   local detail = {'number', coupon.number, 'state', SHOWN[coupon.state] or 'REFUND_DUE'}
   if #promotion.events > 0 and coupon.version > promotion.version - #promotion.events then
     return answer(promotion, now, outcome, detail)
   end
   show(promotion, coupon, detail)
-  local reply = answer(promotion, now, outcome, detail)
-  if #reply[3] == 0 then
-    local id = string.format('%d-0', coupon.version)
-    local waiting = redis.call('XRANGE', KEYS[3], id, id)[1]
-    -- Entries of before have a field for each of the event's.
-    reply[3] = {waiting and (waiting[2][1] == 'event' and waiting[2][2] or waiting[2])}
-  end
-  return reply
+  return take_version(promotion, answer(promotion, now, outcome, detail), now, coupon.version)
 end

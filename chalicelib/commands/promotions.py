@@ -1,17 +1,20 @@
 """The `promotions` table: what the admin wrote. The write side's list of what there is."""
 
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import UpdateError
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 from redis import Redis
 
 from chalicelib.commands import scripts
+from chalicelib.commands.fold import restocks_as_text
 from chalicelib.commands.offer import Offer
 from chalicelib.tables import TableMeta, TableName, refused_by_condition
 
@@ -34,8 +37,11 @@ class LiveIndex(GlobalSecondaryIndex["PromotionRow"]):
 class PromotionRow(Model):
     """One promotion as the admin wants it; `closed_as` once it is over. Times in epoch ms.
 
-    `revision` counts the edits that the store has taken; a row never goes back to an older one.
-    `request` is a digest of the offer as it was first asked for.
+    revision: counts the edits and restocks that the store has taken; a row never goes back to an
+    older one. restocks: those that are in numberOfCoupons, see `fold.restocks_in_text`. request: a
+    digest of the offer as it was first asked for. creating: there until the store has it. live:
+    there while the sweep watches it. watched_at: when it was last put under watch again.
+    checked_version: up to this version a sweep has compared store and journal.
     """
 
     class Meta(TableMeta):
@@ -55,6 +61,10 @@ class PromotionRow(Model):
     admission = UnicodeAttribute(null=True)
     request = UnicodeAttribute(null=True)
     revision = NumberAttribute(default=0)
+    restocks = UnicodeAttribute(null=True)
+    creating = UnicodeAttribute(null=True)
+    watched_at = NumberAttribute(null=True, attr_name="watchedAt")
+    checked_version = NumberAttribute(default=0, attr_name="checkedVersion")
     live = UnicodeAttribute(null=True)
     closed_as = UnicodeAttribute(null=True, attr_name="closedAs")
     live_index = LiveIndex()
@@ -76,6 +86,10 @@ class PromotionRow(Model):
             live=LIVE,
         )
 
+    def place(self) -> str:
+        """Where it is in the list of live promotions: see `live_promotions`."""
+        return f"{int(self.finish_time)} {self.promotion_id}"
+
     def offer(self) -> Offer:
         """The offer in the row."""
         return Offer(
@@ -94,9 +108,25 @@ class PromotionRow(Model):
         return None if self.price is None else Decimal(self.price)
 
 
-def live_promotions() -> Iterator[PromotionRow]:
-    """The promotions that are not over, those that end first at the front."""
-    return iter(PromotionRow.live_index.query(LIVE))
+def live_promotions(after: str = "") -> Iterator[PromotionRow]:
+    """The promotions that are not over, those that end first at the front.
+
+    `after` is a place in this list, to go on behind it.
+    """
+    start: Any = None
+    if after:
+        finish_time, _, promotion_id = after.partition(" ")
+        start = {
+            "live": {"S": LIVE},
+            "finishTime": {"N": finish_time},
+            "promotionId": {"S": promotion_id},
+        }
+    return iter(PromotionRow.live_index.query(LIVE, last_evaluated_key=start))
+
+
+def place_time(place: str) -> int:
+    """When the promotion at a place of that list ends (epoch ms)."""
+    return int(place.partition(" ")[0])
 
 
 def live_ids() -> list[str]:
@@ -135,6 +165,11 @@ def copy_from_store(promotion_id: str, store: Redis) -> None:
     if "state" not in stored:
         return
     revision = int(stored.get("revision", 0))
+    restocks = {
+        name.partition(":")[2]: int(text.split()[0])
+        for name, text in stored.items()
+        if name.startswith("restock:")
+    }
     row = PromotionRow
     actions: list[Action] = [
         row.number_of_coupons.set(int(stored["stock"])),
@@ -145,6 +180,7 @@ def copy_from_store(promotion_id: str, store: Redis) -> None:
         row.hold_seconds.set(int(stored["hold_ms"]) // 1000),
         row.admission.set(stored.get("admission", "open")),
         row.revision.set(revision),
+        row.restocks.set(restocks_as_text(restocks)),
         row.price.set(stored["price"]) if "price" in stored else row.price.remove(),
         row.item_id.set(stored["item_id"]) if "item_id" in stored else row.item_id.remove(),
     ]
@@ -156,13 +192,15 @@ def copy_from_store(promotion_id: str, store: Redis) -> None:
 
 
 def look_after_again(promotion_id: str) -> None:
-    """Have the sweep look at a promotion, also one that it had let go of: an event of it waits.
+    """Have the sweep watch a promotion, also one that it had let go of: something of it is open.
 
     Raises:
         pynamodb.exceptions.UpdateError: the table can't be written.
     """
-    PromotionRow(promotion_id).update(
-        actions=[PromotionRow.live.set(LIVE)], condition=PromotionRow.promotion_id.exists()
+    _update(
+        promotion_id,
+        PromotionRow.live.set(LIVE),
+        PromotionRow.watched_at.set(time.time_ns() // 1_000_000),
     )
 
 
@@ -172,19 +210,58 @@ def note_end(promotion_id: str, closed_as: str) -> None:
     Raises:
         pynamodb.exceptions.UpdateError: the table can't be written.
     """
-    PromotionRow(promotion_id).update(
-        actions=[PromotionRow.closed_as.set(closed_as)],
-        condition=PromotionRow.promotion_id.exists(),
-    )
+    _update(promotion_id, PromotionRow.closed_as.set(closed_as))
 
 
-def close_promotion(promotion_id: str, closed_as: str) -> None:
-    """Note how a promotion ended, and that nobody has to look after it any more.
+def note_created(promotion_id: str) -> None:
+    """Note that the store has the promotion.
 
     Raises:
         pynamodb.exceptions.UpdateError: the table can't be written.
     """
-    PromotionRow(promotion_id).update(
-        actions=[PromotionRow.closed_as.set(closed_as), PromotionRow.live.remove()],
-        condition=PromotionRow.promotion_id.exists(),
-    )
+    _update(promotion_id, PromotionRow.creating.remove())
+
+
+def note_checked(promotion_id: str, version: int) -> None:
+    """Note up to which version store and journal were compared.
+
+    Raises:
+        pynamodb.exceptions.UpdateError: the table can't be written.
+    """
+    _update(promotion_id, PromotionRow.checked_version.set(version))
+
+
+def close_promotion(
+    promotion_id: str, closed_as: str, seen: PromotionRow | None = None, watch_ms: int = 0
+) -> bool:
+    """Note how a promotion ended, and that nobody has to watch it any more; returns whether.
+
+    Not if it was put under watch since the row was `seen`, or less than `watch_ms` ago: whoever did
+    so may be about to decide something.
+
+    Raises:
+        pynamodb.exceptions.UpdateError: the table can't be written.
+    """
+    actions = (PromotionRow.closed_as.set(closed_as), PromotionRow.live.remove())
+    if seen is None:
+        return _update(promotion_id, *actions)
+    watched = PromotionRow.watched_at
+    if seen.watched_at is None:
+        return _update(promotion_id, *actions, only_if=watched.does_not_exist())
+    if 0 <= time.time_ns() // 1_000_000 - int(seen.watched_at) < watch_ms:
+        return False
+    return _update(promotion_id, *actions, only_if=watched == seen.watched_at)
+
+
+def _update(promotion_id: str, *actions: Action, only_if: Condition | None = None) -> bool:
+    """Update a row that is there; False if it is not, or `only_if` does not hold."""
+    condition = PromotionRow.promotion_id.exists()
+    if only_if is not None:
+        condition &= only_if
+    try:
+        PromotionRow(promotion_id).update(actions=list(actions), condition=condition)
+    except UpdateError as error:
+        if not refused_by_condition(error):
+            raise
+        return False
+    return True

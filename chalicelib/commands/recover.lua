@@ -1,14 +1,15 @@
 -- Put a recovered state in the place of the fenced one, all of it in one step.
 --
--- The state was built beside it, under four keys of its own. Whoever else is recovering the same
--- promotion finds the fence gone and gives way, so live state is never overwritten.
+-- The state was built beside it, under four keys of its own. Another recovery of the same promotion
+-- finds the fence gone and gives way, so live state is never overwritten. The read tables have to be
+-- rebuilt after this; that stays on record in the promotion until it is done.
 --
 -- KEYS[1..4]  promotion, customers, outbox, holds: see promotion.lua
 -- KEYS[5..8]  the same, recovered
 -- ARGV[1]     promotion's id
 -- ARGV[2]     token of the fence
 -- Returns {outcome, {}, {}}
---   RECOVERED   it is in place
+--   RECOVERED   it is in place, by this call or its first sending
 --   SUPERSEDED  another recovery was first; the built state is thrown away
 
 local mine = holds_fence(ARGV[2])
@@ -24,6 +25,8 @@ for i = 1, 4 do
   end
 end
 if mine then
-  redis.call('HSET', KEYS[1], 'history', history())
+  redis.call('HSET', KEYS[1], 'history', history(), 'rebuild', ARGV[2],
+    'lifted', ARGV[2] .. ' RECOVERED')
+  return {'RECOVERED', {}, {}}
 end
-return {mine and 'RECOVERED' or 'SUPERSEDED', {}, {}}
+return {lifted_as(ARGV[2]) or 'SUPERSEDED', {}, {}}

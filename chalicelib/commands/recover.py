@@ -5,41 +5,47 @@ version than the store, when two events came under one version, or when the stor
 history than the one the state was written in: it was wiped, restarted, or a fail-over forgot its
 last writes. Then, in steps that may be repeated and interrupted at any point:
 
-1. Fence: the scripts answer nobody any more, so nothing new is decided.
+1. Fence: the scripts answer nobody any more, so nothing new is decided. The fence keeps what the
+   later steps need: a doubt about the state, and how far step 2 has come.
 2. Barrier: wait until what was decided before has reached the journal. That is so when
    `settle_s` have passed (no function that decided before the fence still runs), the outbox's
-   events are in the journal, and the journal's queue is empty, or has been without a backlog for
-   long.
-3. If nothing was forgotten after all, take the fence down, and that is it.
-4. Fold the journal, and the conflicts with it; who was told yes keeps the coupon as long as the
-   stock lasts, and has a truthful record otherwise.
-5. Install, in one step that only the holder of the fence can do. A new generation of versions
-   begins, so nothing of before can be mistaken for something of after.
+   events and the promotion's dead letters are in the journal, and the journal's queue is empty, or
+   has been without a backlog for long.
+3. If nothing was forgotten after all, give the time behind the fence back to open holds, take the
+   fence down, and that is it.
+4. Rebuild, see rebuild_state.py: fold the journal, decide about coupons that were told twice, write
+   the decisions into the journal, and install the state in a new generation of versions.
+5. Have the read tables rebuilt. That this is to be done is on record in the promotion until it is.
+
+Events that come after a recovery find a store that sells on; see stragglers.py.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from redis import Redis
 
-from chalicelib import events, journal, telemetry
-from chalicelib.commands import fold, outbox, over, scripts
-from chalicelib.commands.amends import make_amends
+from chalicelib import journal, telemetry
+from chalicelib.commands import outbox, over, rebuild_state, scripts, stragglers
+from chalicelib.commands.create_promotion import install_promotion
 from chalicelib.commands.decision import Outside, decide
-from chalicelib.commands.fold import Folded
-from chalicelib.commands.offer import store_fields
-from chalicelib.commands.promotions import PromotionRow, find_promotion
+from chalicelib.commands.promotions import (
+    PromotionRow,
+    copy_from_store,
+    find_promotion,
+    look_after_again,
+)
 from chalicelib.config import settings
-from chalicelib.events import GENERATION, AnyEvent
+from chalicelib.events import GENERATION
 from chalicelib.timers import DOUBT, EARLY_MS, Timer
 
-_CHUNK = 500
 _AGAIN_MS = 1000
-# What a recovery that was interrupted has built goes away by itself.
-_BUILT_LIVES_S = 3600
+_ASKED_AGAIN_S = 3
+_JOURNALED_AT_ONCE = 25
+_EXTENDED_AT_ONCE = 100
+NOTHING_IS_DEAD: Callable[[str], int] = lambda _: 0  # noqa: E731
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +53,13 @@ class Repair:
     """What a recovery needs from the read side.
 
     drained: has what was sent so many seconds ago arrived in the journal? rebuild: write a
-    promotion's read tables anew.
+    promotion's read tables anew. dead_letters: put those of a promotion that the journal's
+    consumer gave up into the journal; returns how many.
     """
 
     drained: Callable[[float], bool]
     rebuild: Callable[[str], object]
+    dead_letters: Callable[[str], int] = NOTHING_IS_DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,8 @@ class Recovery:
     """How far a recovery has come.
 
     outcome: HEALTHY, WAITING (for `detail`; a timer goes on with it), RESUMED (nothing was
-    forgotten), RECOVERED, SUPERSEDED (another one was first), OVER, UNKNOWN_PROMOTION.
+    forgotten), RECOVERED, INSTALLED (its creation was not complete, and is now), SUPERSEDED
+    (another one was first), OVER, UNKNOWN_PROMOTION.
     """
 
     outcome: str
@@ -72,7 +81,8 @@ def recover_promotion(
 ) -> Recovery:
     """Recover a promotion if it needs it, as far as that is possible now.
 
-    With `doubted` it needs it for sure: somebody has seen that its state is wrong.
+    With `doubted` it needs it for sure: its state was seen to be wrong. A healthy one lets events
+    count that came after a recovery. One that is over is watched again if there are such events.
 
     Raises:
         redis.RedisError, pynamodb.exceptions.PynamoDBException: the store or a table is away;
@@ -81,27 +91,100 @@ def recover_promotion(
     row = find_promotion(promotion_id)
     if row is None:
         return Recovery("UNKNOWN_PROMOTION")
+    told = list(journal.read(promotion_id))
     if row.live is None:
-        return Recovery("OVER")
-    expected = GENERATION**2 if doubted else _expected_version(promotion_id)
-    fence = scripts.run(outside.store, "fence", promotion_id, expected, secrets.token_hex(8))
+        if not stragglers.found(promotion_id, told):
+            return Recovery("OVER")
+        look_after_again(promotion_id)
+    recovery = recover_row(row, outside, repair, doubt="STATE_WRONG" if doubted else "")
+    if recovery.outcome == "HEALTHY":
+        stragglers.let_count(promotion_id, told, outside)
+    return recovery
+
+
+def recover_row(
+    row: PromotionRow, outside: Outside, repair: Repair, *, doubt: str = "", waits: bool = True
+) -> Recovery:
+    """The same for a promotion whose row was read; without `waits` there is no barrier.
+
+    Raises:
+        redis.RedisError, pynamodb.exceptions.PynamoDBException: see `recover_promotion`.
+    """
+    promotion_id = row.promotion_id
+    fence = _fence(promotion_id, _expected_version(promotion_id), doubt, outside.store)
     if fence.outcome == "HEALTHY":
+        finish_rebuild(promotion_id, outside, repair)
         return Recovery("HEALTHY")
-    waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)
-    if waits_for:
-        _come_again(promotion_id, fence.detail["now"], outside)
-        return Recovery("WAITING", waits_for)
-    recovery = _resume(row, fence.detail["token"], outside.store, doubted=doubted)
+    if waits:
+        waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)
+        if waits_for:
+            _come_again(promotion_id, fence.detail["now"], outside)
+            return Recovery("WAITING", waits_for)
+    token = fence.detail["token"]
+    recovery = _resume(row, token, outside)
     if recovery.outcome == "STALE":
-        recovery = _recover(row, fence.detail["token"], fence.detail["now"], outside.store)
+        recovery = _rebuild(row, fence.detail, outside)
     telemetry.count("recoveries", by={"outcome": recovery.outcome}, promotion=promotion_id)
-    if recovery.outcome in ("RECOVERED", "RESUMED"):
+    if recovery.outcome == "WAITING":
+        _come_again(promotion_id, fence.detail["now"], outside)
+    if recovery.outcome in ("RECOVERED", "RESUMED", "INSTALLED"):
         over.forget(promotion_id)
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
         decide(outside, "advance", promotion_id)
-    if recovery.outcome == "RECOVERED":
-        repair.rebuild(promotion_id)
+        copy_from_store(promotion_id, outside.store)
+        finish_rebuild(promotion_id, outside, repair)
     return recovery
+
+
+def bring_back(promotion_id: str, outside: Outside, repair: Repair) -> Recovery:
+    """Have a promotion in the store again that it had let go of, a while after its end.
+
+    Nothing of it can be on its way any more, so there is no barrier. The sweep watches it until
+    nothing of it is open.
+
+    Raises:
+        redis.RedisError, pynamodb.exceptions.PynamoDBException: see `recover_promotion`.
+    """
+    look_after_again(promotion_id)
+    row = find_promotion(promotion_id)
+    if row is None:
+        return Recovery("UNKNOWN_PROMOTION")
+    return recover_row(row, outside, repair, waits=False)
+
+
+def begin_recovery(promotion_id: str, outside: Outside) -> bool:
+    """Fence a promotion that the store can't serve, and have a timer go on with its recovery.
+
+    A crowd that asks is one request every few seconds. Returns whether it is being recovered: if
+    not, the store serves it again.
+
+    Raises:
+        redis.RedisError: the store is away.
+    """
+    asked = scripts.key(promotion_id, "asked")
+    if not outside.store.set(asked, 1, nx=True, ex=_ASKED_AGAIN_S):
+        return True
+    if _fence(promotion_id, 0, "", outside.store).outcome == "HEALTHY":
+        outside.store.delete(asked)
+        return False
+    outside.arm(Timer(promotion_id, DOUBT), 0)
+    return True
+
+
+def finish_rebuild(promotion_id: str, outside: Outside, repair: Repair) -> None:
+    """Rebuild the read tables if that is on record as still to be done.
+
+    Raises:
+        redis.RedisError, pynamodb.exceptions.PynamoDBException: it stays on record.
+    """
+    wanted = outside.store.hget(scripts.key(promotion_id, "promotion"), "rebuild")
+    if wanted is not None:
+        repair.rebuild(promotion_id)
+        scripts.run(outside.store, "rebuilt", promotion_id, str(wanted))
+
+
+def _fence(promotion_id: str, expected: int, doubt: str, store: Redis) -> scripts.Reply:
+    return scripts.run(store, "fence", promotion_id, expected, secrets.token_hex(8), doubt)
 
 
 def _come_again(promotion_id: str, now: int, outside: Outside) -> None:
@@ -109,16 +192,6 @@ def _come_again(promotion_id: str, now: int, outside: Outside) -> None:
     armed = scripts.key(promotion_id, "going_on")
     if outside.store.set(armed, 1, nx=True, px=_AGAIN_MS - EARLY_MS):
         outside.arm(Timer(promotion_id, now + _AGAIN_MS), now)
-
-
-def ask_for_recovery(promotion_id: str, outside: Outside) -> None:
-    """Have a recovery begin at once; a crowd that asks is one request every few seconds.
-
-    Raises:
-        redis.RedisError: the store is away.
-    """
-    if outside.store.set(scripts.key(promotion_id, "asked"), 1, nx=True, ex=3):
-        outside.arm(Timer(promotion_id, DOUBT), 0)
 
 
 def _expected_version(promotion_id: str) -> int:
@@ -137,101 +210,41 @@ def _barrier(promotion_id: str, fence: Any, store: Redis, repair: Repair) -> str
     settled_ms = fence["now"] - fence["since"] - round(settings().settle_s * 1000)
     if settled_ms < 0:
         return "functions that decided before the fence"
-    for event in outbox.waiting(promotion_id, store):
-        journal.append(event)
+    _journal_outbox(promotion_id, fence["journaled"], store)
+    repair.dead_letters(promotion_id)
     if not repair.drained(settled_ms / 1000):
         return "events on their way to the journal"
     return ""
 
 
-def _resume(row: PromotionRow, token: str, store: Redis, *, doubted: bool) -> Recovery:
+def _journal_outbox(promotion_id: str, journaled: int, store: Redis) -> None:
+    """Put what waits in the outbox into the journal, in pieces; the fence keeps how far it is."""
+    promotion = scripts.key(promotion_id, "promotion")
+    while batch := outbox.waiting(promotion_id, store, _JOURNALED_AT_ONCE, behind=journaled):
+        for event in batch:
+            journal.append(event)
+        journaled = batch[-1].version
+        store.hset(promotion, "journaled", journaled)
+
+
+def _resume(row: PromotionRow, token: str, outside: Outside) -> Recovery:
     """Take the fence down if the state is complete: the journal has all there can be by now."""
     promotion_id = row.promotion_id
-    expected = GENERATION**2 if doubted else _expected_version(promotion_id)
-    known = ("resume", promotion_id, token, expected, int(row.revision))
-    return Recovery(scripts.run(store, *known).outcome)
+    known = (token, _expected_version(promotion_id), int(row.revision), _EXTENDED_AT_ONCE)
+    while (decision := decide(outside, "resume", promotion_id, *known)).outcome == "EXTENDED":
+        pass
+    return Recovery(decision.outcome)
 
 
-def _recover(row: PromotionRow, token: str, now: int, store: Redis) -> Recovery:
-    promotion_id = row.promotion_id
-    stale = store.hexists(scripts.key(promotion_id, "promotion"), "state")
-    replayed = list(journal.read(promotion_id))
-    conflicts = journal.conflicts(promotion_id)
-    folded = fold.fold(replayed)
-    changed = fold.fold_in(folded, [events.parse(row.event) for row in conflicts])
-    if folded.started is None:
-        folded.stock += int(row.number_of_coupons)
-    lost = fold.missing_versions(replayed)
-    if lost:
-        telemetry.count("events_lost", lost, promotion=promotion_id)
-    reason = "WRITES_LOST" if stale else "STATE_LOST"
-    decided = make_amends(folded, changed, promotion_id, now, reason, lost)
-    outcome = _install(row, token, folded, decided, store)
-    if outcome == "RECOVERED":
-        journal.settle(conflicts)
-    return Recovery(outcome, reason, len(replayed))
+def _rebuild(row: PromotionRow, fence: Any, outside: Outside) -> Recovery:
+    told = list(journal.read(row.promotion_id))
+    if not told and row.creating is not None:
+        return Recovery(_finish_creation(row, outside))
+    outcome, reason = rebuild_state.rebuild(row, told, fence, outside.store)
+    return Recovery(outcome, reason, len(told))
 
 
-def _install(
-    row: PromotionRow, token: str, folded: Folded, decided: Sequence[AnyEvent], store: Redis
-) -> str:
-    """Build the state under keys of its own, in pieces, then put it in place in one step."""
-    promotion_id = row.promotion_id
-    keys = [scripts.key(promotion_id, part) for part in scripts.PARTS]
-    mine = secrets.token_hex(8)
-    promotion, customers, queued, holds = built = [f"{key}:{mine}" for key in keys]
-    pipe: Any = store.pipeline(transaction=False)
-    pipe.hset(promotion, mapping=_promotion_fields(row, folded))
-    for chunk in _chunks(fold.customers(folded)):
-        pipe.hset(customers, mapping=chunk)
-    for chunk in _chunks(fold.holds(folded)):
-        pipe.zadd(holds, chunk)
-    earlier = [e for e in outbox.waiting(promotion_id, store) if e.version < decided[0].version]
-    for event in [*earlier, *decided]:
-        pipe.xadd(queued, events.to_entry(event), id=f"{event.version}-0")
-    for key in built:
-        pipe.expire(key, _BUILT_LIVES_S)
-    pipe.execute()
-    # What is built must not expire once it is in place: recover.lua makes it last.
-    script = scripts.script(store, "recover")
-    outcome: str = script(keys=[*keys, *built], args=[promotion_id, token])[0]
-    return outcome
-
-
-def _promotion_fields(row: PromotionRow, folded: Folded) -> dict[str, str | int]:
-    offer = iter(store_fields(row.offer(), row.exact_price()))
-    named = dict(zip(offer, offer, strict=True))
-    if folded.started is not None:
-        named |= {
-            "opens_at": folded.started.opens_at,
-            "closes_at": folded.started.closes_at,
-            "discount": str(folded.started.discount),
-        }
-        named.pop("admission", None)
-        if folded.started.admission is not None:
-            named["admission"] = folded.started.admission
-    state, closed_as = fold.state_of(folded)
-    if closed_as is None and row.closed_as is not None:  # its end was told, and its event is lost
-        closed_as = row.closed_as
-        state = "CANCELLED" if closed_as == "CANCELLED" else "FINISHED"
-    named |= {
-        "state": state,
-        "version": folded.newest,
-        "stock": folded.stock,
-        "available": folded.stock - folded.held - folded.sold,
-        "sold": folded.sold,
-        "granted": max((number for _, number in folded.coupons), default=0),
-        "revision": int(row.revision),
-    }
-    if closed_as is not None:
-        named["closed_as"] = closed_as
-        named["closed_at"] = folded.ended.at if folded.ended else 0
-    for restock in folded.restocks:
-        named[f"restock:{restock.request_key}"] = restock.added
-    return {str(name): value for name, value in named.items()}
-
-
-def _chunks(items: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    pairs = iter(items.items())
-    while chunk := dict(islice(pairs, _CHUNK)):
-        yield chunk
+def _finish_creation(row: PromotionRow, outside: Outside) -> str:
+    """Its creation was interrupted: nothing of it was ever decided, so it is just put in place."""
+    install_promotion(row, outside)
+    return "INSTALLED"

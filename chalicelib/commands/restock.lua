@@ -18,9 +18,13 @@ end
 local now = now_ms()
 advance(promotion, now)
 local done = 'restock:' .. ARGV[3]
-local added = redis.call('HGET', KEYS[1], done)
-if added then
-  return answer(promotion, now, added == ARGV[2] and 'REPEATED' or 'IDEMPOTENCY_KEY_REUSED')
+local before = redis.call('HGET', KEYS[1], done)
+if before then
+  local added, version = string.match(before, '^(%d+) ?(%d*)$')
+  if added ~= ARGV[2] then
+    return answer(promotion, now, 'IDEMPOTENCY_KEY_REUSED')
+  end
+  return take_version(promotion, answer(promotion, now, 'REPEATED'), now, tonumber(version))
 end
 if promotion.closed_as then
   return answer(promotion, now, promotion.closed_as)
@@ -31,13 +35,14 @@ if promotion.stock + add > tonumber(ARGV[4]) then
 end
 promotion.stock = promotion.stock + add
 promotion.available = promotion.available + add
-redis.call('HSET', KEYS[1], done, add)
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+local revision = redis.call('HINCRBY', KEYS[1], 'revision', 1)
 if promotion.state == 'SCHEDULED' then
   redis.call('HSET', KEYS[1], 'stock', promotion.stock, 'available', promotion.available)
 else
   local event = record(promotion, 'PromotionRestocked', now)
   append(event, 'added', add)
   append(event, 'requestKey', ARGV[3])
+  append(event, 'revision', revision)
 end
+redis.call('HSET', KEYS[1], done, string.format('%d %d', add, promotion.version))
 return answer(promotion, now, 'RESTOCKED')

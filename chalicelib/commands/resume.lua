@@ -1,22 +1,55 @@
 -- Take the fence down from a state that turned out to be complete: the store was restarted or
 -- replaced, and has forgotten nothing of this promotion.
 --
+-- Nobody could pay behind the fence, so that time is given back first: the deadline of each hold
+-- that was open when the fence went up moves by it. A call moves as many as it may; the caller
+-- publishes their events and calls again. The latest deadlines move first, so those that have moved
+-- are behind the bound of the next call.
+--
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        token of the fence
 -- ARGV[3]        version that the journal knows: a state below it is stale
 -- ARGV[4]        revision that the table knows: an offer below it is stale
--- Returns {outcome, {}, {}}
---   RESUMED  everybody may touch it again
---   STALE    the state is lost or stale; the fence stays
+-- ARGV[5]        how many holds a call may move
+-- Returns {outcome, {}, events, timer, now}
+--   EXTENDED  some holds have moved: call again
+--   RESUMED   everybody may touch it again, by this call or its first sending
+--   STALE     the state is lost, stale or doubted; the fence stays
 --   SUPERSEDED  another recovery was first
 
 if not holds_fence(ARGV[2]) then
-  return {'SUPERSEDED', {}, {}}
+  return {lifted_as(ARGV[2]) or 'SUPERSEDED', {}, {}}
 end
-local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'revision', 'granted')
+local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'revision', 'granted', 'doubt',
+  'fenced_at', 'extend_ms', 'extend_below')
 if not found[1] or tonumber(found[2]) < tonumber(ARGV[3])
-  or tonumber(found[3] or 0) < tonumber(ARGV[4]) or lost_customers(found[4]) then
+  or tonumber(found[3] or 0) < tonumber(ARGV[4]) or lost_customers(found[4]) or found[5] then
   return {'STALE', {}, {}}
 end
-redis.call('HDEL', KEYS[1], 'recovering', 'fenced_at', 'timer_at')
+local now = now_ms()
+local promotion = read_promotion(nil, ARGV[2])
+if promotion.hold_ms > 0 and promotion.state ~= 'CANCELLED' then
+  local ms = tonumber(found[7]) or math.max(now - tonumber(found[6]), 0)
+  local members = ms > 0 and redis.call('ZREVRANGEBYSCORE', KEYS[4], found[8] or '+inf',
+    '(' .. found[6], 'WITHSCORES', 'LIMIT', 0, ARGV[5]) or {}
+  for i = 1, #members, 2 do
+    local number, customer = string.match(members[i], '^(%d+) (.+)$')
+    local coupon = find(coupons_of(promotion, customer), 'number', tonumber(number))
+    if coupon and coupon.state == 'G' then
+      coupon.deadline = coupon.deadline + ms
+      move(promotion, customer, coupon, 'G', 'CouponExtended', now)
+    else
+      redis.call('ZREM', KEYS[4], members[i])  -- a hold without a coupon
+    end
+  end
+  if #members > 0 then
+    redis.call('HSET', KEYS[1], 'extend_ms', ms, 'extend_below', members[#members])
+    local reply = answer(promotion, now, 'EXTENDED')
+    reply[4] = 0
+    return reply
+  end
+end
+redis.call('HDEL', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'extend_ms', 'extend_below',
+  'timer_at', 'refused')
+redis.call('HSET', KEYS[1], 'lifted', ARGV[2] .. ' RESUMED')
 return {'RESUMED', {}, {}}

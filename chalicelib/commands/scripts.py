@@ -6,17 +6,17 @@ becomes part of it.
 All keys of a promotion share one hash slot and are passed in KEYS.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from redis import Redis
 from redis.commands.core import Script
 
-from chalicelib import events
-from chalicelib.events import AnyEvent
+from chalicelib import events, telemetry
+from chalicelib.events import AnyEvent, InvalidEvent
 
 PARTS = ("promotion", "customers", "outbox", "holds")
 _EARLY = {"grab": ("throttle", "late"), "admit": ("throttle",)}
@@ -35,6 +35,20 @@ class Reply:
     events: tuple[AnyEvent, ...]
     timer_at: int = 0
     now: int = 0
+
+
+T = TypeVar("T")
+
+
+def readable(parse: Callable[[T], AnyEvent], texts: Iterable[T]) -> list[AnyEvent]:
+    """The events in what the outbox has; one that can't be read is counted and keeps no other."""
+    found = []
+    for text in texts:
+        try:
+            found.append(parse(text))
+        except InvalidEvent as error:
+            telemetry.count("outbox_unreadable", reason=str(error))
+    return found
 
 
 def key(promotion_id: str, part: str) -> str:
@@ -76,7 +90,7 @@ def run(
     return Reply(
         outcome=outcome,
         detail=dict(zip(items, items, strict=True)),
-        events=tuple(events.from_reply(told) for told in decided),
+        events=tuple(readable(events.from_reply, decided)),
         timer_at=timing[0] if timing else 0,
         now=timing[1] if timing else 0,
     )

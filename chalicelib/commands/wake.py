@@ -14,7 +14,8 @@ _LONGEST_WAIT_S = 1 + EARLY_MS / 1000
 def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
     """Advance the promotion at the timer's time, or go on with its recovery; returns how it went.
 
-    A timer that comes more than a second early is armed again.
+    A timer that comes more than a second early is armed again, and what is due meanwhile happens:
+    a clock that was set back must not keep a recovery waiting.
 
     Raises:
         redis.RedisError: the store is away or refused; the message comes again.
@@ -22,12 +23,12 @@ def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
     seconds, microseconds = outside.store.time()
     now_ms = seconds * 1000 + microseconds // 1000
     wait_s = (timer.due_at - now_ms) / 1000
-    if wait_s > _LONGEST_WAIT_S:
+    early = wait_s > _LONGEST_WAIT_S
+    if early:
         outside.arm(timer, now_ms)
-        return "EARLY"
-    if wait_s > 0:
+    elif wait_s > 0:
         time.sleep(wait_s)
     outcome = advance_promotion(timer.promotion_id, outside).outcome
     if outcome == "UNKNOWN" or timer.due_at == DOUBT:
         return recover_promotion(timer.promotion_id, outside, repair).outcome
-    return outcome
+    return "EARLY" if early else outcome

@@ -1,68 +1,96 @@
 """What a customer is answered where the store knows nothing: the tables have a word then."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from chalicelib.commands.admit import Admission, AdmitCustomer
 from chalicelib.commands.grab import Grab, GrabCoupon
 from chalicelib.commands.missing import Verdict, verdict_on
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.promotions import find_promotion
-from chalicelib.commands.recover import ask_for_recovery
+from chalicelib.commands.recover import begin_recovery, bring_back
+from chalicelib.commands.restore import restore_coupon
 from chalicelib.door import answers
 from chalicelib.door.answers import Answer
 from chalicelib.door.rate_headers import with_rates
 from chalicelib.queries.coupons import coupon_by_id, coupon_of
-from chalicelib.shapes import coupon_id
-from chalicelib.wiring import outside
+from chalicelib.shapes import Coupon, coupon_id
+from chalicelib.wiring import outside, repair
 
 
-def grabbed(command: GrabCoupon, grab: Grab) -> Answer:
+def grabbed(command: GrabCoupon, grab: Callable[[], Grab]) -> Answer:
     """The answer of a grab; a winner of before is answered with the coupon the tables have.
 
     Only where each customer may have one: with more, the tables can't tell a repeat from a wish
     for another.
     """
-    if grab.outcome != "UNKNOWN":
-        return with_rates(answers.grabbed(grab), grab.rates)
-    verdict = _verdict(command.promotion_id)
-    if verdict == "UNKNOWN_PROMOTION":
-        return answers.problem(verdict)
+    done = _served(command.promotion_id, grab)
+    if isinstance(done, Grab):
+        return with_rates(answers.grabbed(done), done.rates)
+    if done == "UNKNOWN_PROMOTION":
+        return answers.problem(done)
     row = find_promotion(command.promotion_id)
     if row is None or row.coupons_per_customer > 1:
-        return answers.problem(verdict)
+        return answers.problem(done)
     held = coupon_of(command.customer_id, command.promotion_id)
-    return answers.ok(held.to_json()) if held else answers.problem(verdict)
+    return answers.ok(held.to_json()) if held else answers.problem(done)
 
 
-def admitted(command: AdmitCustomer, admission: Admission) -> Answer:
-    """The answer to who asks for a token: what a grab would hear, where there is none to give."""
-    if admission.outcome == "UNKNOWN":
-        return answers.problem(_verdict(command.promotion_id))
-    return with_rates(answers.admitted(admission), admission.rates)
+def admitted(command: AdmitCustomer, admit: Callable[[], Admission]) -> Answer:
+    """The answer to a request for a token: that of a grab, where there is none to give."""
+    done = _served(command.promotion_id, admit)
+    if isinstance(done, Admission):
+        return with_rates(answers.admitted(done), done.rates)
+    return answers.problem(done)
 
 
-def settled(command: PayCoupon | GiveBackCoupon, done: Settled) -> Answer:
+def settled(command: PayCoupon | GiveBackCoupon, settle: Callable[[], Settled]) -> Answer:
     """The coupon after a payment or a return.
 
-    Where the store knows nothing, a repeat of what the tables have is answered with the coupon.
-    A coupon that the tables have and the store denies is a store that has gone back in time: a
-    payer is not told "unknown" then.
+    A coupon that the tables know and the store does not is restored first. A promotion that the
+    store has let go of, a week after its end, is brought back first: a payment must be on record.
+    Where the store can't serve, a repeat of what the tables have is answered with the coupon.
     """
-    if done.outcome not in ("UNKNOWN", "UNKNOWN_COUPON"):
+    done = _served(command.promotion_id, settle)
+    if isinstance(done, Settled) and done.outcome != "UNKNOWN_COUPON":
         return answers.settled(done)
     held = coupon_by_id(command.customer_id, coupon_id(command.promotion_id, command.number))
-    if done.outcome == "UNKNOWN_COUPON":
-        if held is None:
-            return answers.settled(done)
-        ask_for_recovery(command.promotion_id, outside())
-        return answers.problem("RECOVERING")
-    wanted = "PAID" if isinstance(command, PayCoupon) else "RELEASED"
-    if held is not None and held.state == wanted:
+    if isinstance(done, Settled):
+        if held is not None:
+            restore_coupon(held, outside())
+            done = settle()
+        return answers.settled(done)
+    if held is None or done == "UNKNOWN_PROMOTION":
+        return answers.problem(done)
+    if _is_repeat(command, held):
         return answers.ok(held.to_json())
-    return answers.problem(_verdict(command.promotion_id))
+    if done == "RECOVERING" or isinstance(command, GiveBackCoupon):
+        return answers.problem(done)
+    bring_back(command.promotion_id, outside(), repair())
+    return settled(command, settle)
 
 
-def _verdict(promotion_id: str) -> Verdict:
-    """The tables' word on a promotion; a recovery begins where one is needed."""
+def _is_repeat(command: PayCoupon | GiveBackCoupon, held: Coupon) -> bool:
+    """Whether the tables know that this very request was granted before."""
+    if isinstance(command, GiveBackCoupon):
+        return held.state == "RELEASED"
+    same = command.payment_reference in (None, held.payment_reference)
+    return held.state == "PAID" and same
+
+
+Done = TypeVar("Done", Grab, Admission, Settled)
+
+
+def _served(promotion_id: str, ask: Callable[[], Done]) -> Done | Verdict:
+    """What the store answers, or the table's word on a promotion that it does not know.
+
+    A recovery is on its way when this is RECOVERING; if none is needed, the store is asked again.
+    """
+    done = ask()
+    if done.outcome != "UNKNOWN":
+        return done
     verdict = verdict_on(promotion_id)
-    if verdict == "RECOVERING":
-        ask_for_recovery(promotion_id, outside())
-    return verdict
+    if verdict != "RECOVERING" or begin_recovery(promotion_id, outside()):
+        return verdict
+    done = ask()
+    return done if done.outcome != "UNKNOWN" else verdict

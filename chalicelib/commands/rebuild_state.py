@@ -1,0 +1,225 @@
+"""Rebuild a fenced promotion's state from the journal, and put it in place in one step.
+
+The decisions of a recovery are written to the journal before anything of them is in the store, the
+`PromotionRecovered` event last. So whatever is installed is on record; and a recovery that was
+interrupted goes on in the generation that it had begun.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from redis import Redis
+
+from chalicelib import events, journal, telemetry
+from chalicelib.commands import fold, scripts
+from chalicelib.commands.amends import make_amends
+from chalicelib.commands.fold import Folded
+from chalicelib.commands.promotions import PromotionRow
+from chalicelib.events import GENERATION, AnyEvent, CouponEvent, Event, PromotionRecovered
+
+_CHUNK = 500
+# What a recovery that was interrupted has built goes away by itself.
+_BUILT_LIVES_S = 3600
+# Beyond this many ranges the rest counts as not known: it is folded in once more, no more.
+_MOST_RANGES = 5000
+
+
+def rebuild(
+    row: PromotionRow, told: Sequence[AnyEvent], fence: Any, store: Redis
+) -> tuple[str, str]:
+    """Decide, journal, install; returns (outcome, reason).
+
+    The outcome is RECOVERED, SUPERSEDED (another recovery has taken the fence down), or WAITING
+    (another recovery is writing its decisions just now).
+
+    Raises:
+        redis.RedisError, pynamodb.exceptions.PynamoDBException: calling again goes on.
+    """
+    promotion_id = row.promotion_id
+    had_state = store.hexists(scripts.key(promotion_id, "promotion"), "state")
+    reason = fence.get("doubt") or ("WRITES_LOST" if had_state else "STATE_LOST")
+    conflicts = journal.conflicts(promotion_id)
+    late = fold.late(told)
+    late_versions = {event.version for event in late}
+    folded = fold.fold(event for event in told if event.version not in late_versions)
+    folded.newest = max((event.version for event in told), default=0)
+    changed = fold.fold_in(folded, [*late, *journal.parsed(conflicts)])
+    offer = _settle_offer(row, folded)
+    coupons = make_amends(folded, changed, fence["since"], fence["now"])
+    decided = _decided(promotion_id, told, folded, coupons, fence["now"], reason, offer)
+    for event in decided:
+        if not journal.put(event):
+            return "WAITING", "another recovery"
+    journal.settle(conflicts)
+    generation = decided[-1].version // GENERATION
+    earlier = [e for e in told if e.version // GENERATION == generation]
+    return _install(promotion_id, fence["token"], folded, [*earlier, *decided], store), reason
+
+
+def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
+    """The promotion's offer as fields of `PromotionRecovered`; settles its stock and its end, too.
+
+    A promotion's row is a witness as well: an operator was told of what it has. Whichever of row
+    and journal is newer by the revision has the stock, and a restock that it is without is added.
+    """
+    base = folded.base
+    base_revision = -1 if base is None else base.revision or 0
+    revision = int(row.revision)
+    if revision > base_revision:
+        in_row = fold.restocks_in_text(row.restocks or "")
+        added = sum(n for key, n in folded.restocks.items() if key not in in_row)
+        if row.restocks is None and revision > 0:  # a row of before does not say which it has
+            folded.stock = max(int(row.number_of_coupons), folded.stock)
+        else:
+            folded.stock = int(row.number_of_coupons) + added
+        folded.restocks = in_row | folded.restocks
+    if base is None or (revision > base_revision and not folded.started):
+        offer = row.offer()
+        price, admission = row.exact_price(), None if offer.admission == "open" else offer.admission
+        fields: dict[str, Any] = {
+            "discount": offer.discount,
+            "opens_at": offer.publish_time,
+            "closes_at": offer.finish_time,
+            "coupons_per_customer": offer.coupons_per_customer,
+            "hold_seconds": offer.hold_seconds,
+            "price": price,
+            "item_id": offer.item_id if price is not None else None,
+            "admission": admission,
+        }
+    else:
+        names = (
+            "discount", "opens_at", "closes_at", "coupons_per_customer", "hold_seconds", "price",
+            "item_id", "admission",
+        )  # fmt: skip
+        fields = {name: getattr(base, name) for name in names}
+    if folded.closed_as is None and row.closed_as is not None:  # its end was told
+        folded.closed_as = row.closed_as
+    if folded.closed_as == "SOLD_OUT" and 0 < folded.closed_stock < folded.stock:
+        folded.closed_as = None  # a restock that counts after all has more to sell
+    return fields | {"revision": max(revision, base_revision) + 1}
+
+
+def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
+    promotion_id: str,
+    told: Sequence[AnyEvent],
+    folded: Folded,
+    coupons: Sequence[CouponEvent],
+    now: int,
+    reason: str,
+    offer: dict[str, Any],
+) -> list[Event]:
+    """The recovery's events with their versions; `folded` has them, too."""
+    generation = folded.newest // GENERATION
+    goes_on = generation > 0 and not any(
+        isinstance(e, PromotionRecovered) and e.version // GENERATION == generation for e in told
+    )
+    version = folded.newest if goes_on else (generation + 1) * GENERATION
+    held, sold = folded.held, folded.sold
+    counts: dict[str, Any] = {
+        "at": now,
+        "stock": folded.stock,
+        "available": folded.stock - held - sold,
+        "held": held,
+        "sold": sold,
+    }
+    decided: list[Event] = []
+    for coupon in coupons:
+        version += 1
+        event = replace(coupon, version=version, **counts)
+        folded.coupons[event.customer_id, event.number] = event
+        decided.append(event)
+    known = [*(event.version for event in told), *(event.version for event in decided)]
+    lost = fold.missing_versions(told)
+    if lost:
+        telemetry.count("events_lost", lost, promotion=promotion_id)
+    ranges = fold.ranges_of(known).split(",")
+    recovered = PromotionRecovered(
+        promotion_id=promotion_id,
+        version=version + 1,
+        reason=reason,
+        lost=lost,
+        state=folded.state,
+        closed_as=folded.closed_as,
+        closed_at=folded.closed_at if folded.closed_as else None,
+        granted=folded.granted,
+        restocks=fold.restocks_as_text(folded.restocks) or None,
+        known=",".join(ranges[:_MOST_RANGES]) or None,
+        **counts,
+        **offer,
+    )
+    folded.base, folded.newest = recovered, recovered.version
+    return [*decided, recovered]
+
+
+def _install(
+    promotion_id: str, token: str, folded: Folded, publish: Sequence[AnyEvent], store: Redis
+) -> str:
+    """Build the state under keys of its own, in pieces, then put it in place in one step."""
+    keys = [scripts.key(promotion_id, part) for part in scripts.PARTS]
+    mine = secrets.token_hex(8)
+    promotion, customers, queued, holds = built = [f"{key}:{mine}" for key in keys]
+    with _piece(store, queued) as piece:
+        piece.copy(keys[2], queued)
+    for batch in _chunks({f"{event.version}-0": event for event in publish}):
+        with _piece(store, queued) as piece:
+            for entry, event in batch.items():
+                piece.xadd(queued, events.to_entry(event), id=entry)
+    with _piece(store, promotion) as piece:
+        piece.hset(promotion, mapping=_promotion_fields(folded))
+    for chunk in _chunks(fold.customers(folded)):
+        with _piece(store, customers) as piece:
+            piece.hset(customers, mapping=chunk)
+    for chunk in _chunks(fold.holds(folded)):
+        with _piece(store, holds) as piece:
+            piece.zadd(holds, chunk)
+    # What is built must not expire once it is in place: recover.lua makes it last.
+    script = scripts.script(store, "recover")
+    outcome: str = script(keys=[*keys, *built], args=[promotion_id, token])[0]
+    return outcome
+
+
+@contextmanager
+def _piece(store: Redis, key: str) -> Iterator[Any]:
+    """Commands on `key` in one step, after which it lives for an hour and no longer."""
+    pipe: Any = store.pipeline(transaction=True)
+    yield pipe
+    pipe.expire(key, _BUILT_LIVES_S)
+    pipe.execute()
+
+
+def _promotion_fields(folded: Folded) -> dict[str, str | int]:
+    base = folded.base
+    assert isinstance(base, PromotionRecovered)  # noqa: S101 - see _decided
+    named: dict[str, str | int | None] = {
+        "opens_at": base.opens_at,
+        "closes_at": base.closes_at,
+        "stock": base.stock,
+        "available": base.available,
+        "discount": str(base.discount),
+        "coupons_per_customer": base.coupons_per_customer,
+        "hold_ms": (base.hold_seconds or 0) * 1000,
+        "admission": base.admission,
+        "item_id": base.item_id,
+        "price": None if base.price is None else str(base.price),
+        "state": folded.state,
+        "version": base.version,
+        "sold": base.sold,
+        "granted": base.granted,
+        "revision": base.revision,
+        "closed_as": folded.closed_as,
+    }
+    if folded.closed_as is not None:
+        named |= {"closed_at": folded.closed_at, "closed_version": folded.closed_version}
+    for key, added in folded.restocks.items():
+        named[f"restock:{key}"] = f"{added} {base.version}"
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _chunks(items: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    pairs = iter(items.items())
+    while chunk := dict(islice(pairs, _CHUNK)):
+        yield chunk

@@ -1,0 +1,68 @@
+-- Give a customer a correct record of a coupon that the journal or the tables know and the store does
+-- not: the store had been recovered before the coupon's events arrived. The sale goes on meanwhile.
+--
+-- A coupon that was granted keeps its unit if one is free, the customer is within the limit, and it
+-- is not overdue. Its number may be another customer's by now; then it gets the next one.
+--
+-- KEYS, ARGV[1]  see promotion.lua
+-- ARGV[2]        customer
+-- ARGV[3]        the coupon as coupon.lua writes it, as of its newest known event
+-- Returns {outcome, {}, events, timer, now}
+--   KNOWN     the store has a record of this coupon
+--   RESTORED  it has now; the events say what became of the coupon
+--   UNKNOWN   the store has no such promotion
+
+local own = redis.call('HGET', KEYS[2], ARGV[2])
+local promotion = read_promotion(own)
+if not promotion then
+  return {'UNKNOWN', {}, {}}
+end
+local now = now_ms()
+advance(promotion, now)
+local coupons = coupons_of(promotion, ARGV[2], own)
+local coupon = read_coupon(ARGV[3])
+local known = find(coupons, 'number', coupon.number)
+if known then
+  return take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+end
+
+local paid = coupon.state == 'P'
+local wants_unit = paid or (coupon.state == 'G' and not is_overdue(promotion, coupon, now))
+if wants_unit then
+  if promotion.available > 0 and active(coupons) < promotion.limit
+    and promotion.state ~= 'CANCELLED' then
+    promotion.available = promotion.available - 1
+    if paid or not coupon.deadline then
+      promotion.sold = promotion.sold + 1
+    end
+    if coupon.number > promotion.granted then
+      promotion.granted = coupon.number
+    else
+      promotion.granted = promotion.granted + 1
+      local before = read_coupon(ARGV[3])
+      before.key, before.moved_to = nil, promotion.granted
+      coupons[#coupons + 1] = before
+      move(promotion, ARGV[2], before, 'V', 'CouponRevoked', now, 'RENUMBERED')
+      coupon.number = promotion.granted
+    end
+    coupons[#coupons + 1] = coupon
+    move(promotion, ARGV[2], coupon, coupon.state, paid and 'CouponPaid' or 'CouponGrabbed', now)
+    finish_if_sold(promotion, now)
+    return answer(promotion, now, 'RESTORED')
+  end
+  coupon.state = paid and 'W' or 'V'
+end
+
+coupons[#coupons + 1] = coupon
+if coupon.state == 'G' then
+  local reason = promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
+  move(promotion, ARGV[2], coupon, 'R', 'CouponReleased', now, reason)
+elseif coupon.state == 'V' then
+  move(promotion, ARGV[2], coupon, 'V', 'CouponRevoked', now, 'SOLD_TWICE')
+elseif REFUSED[coupon.state] then
+  move(promotion, ARGV[2], coupon, coupon.state, 'RefundRecorded', now, REFUSED[coupon.state])
+else
+  local reason = coupon.state == 'B' and 'GIVEN_BACK' or 'EXPIRED'
+  move(promotion, ARGV[2], coupon, coupon.state, 'CouponReleased', now, reason)
+end
+return answer(promotion, now, 'RESTORED')
