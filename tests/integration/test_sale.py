@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -47,46 +48,76 @@ def test_an_encoded_id_in_a_path_is_the_id(shop: Shop) -> None:
     eventually(lambda: len(shop.ask(path)[1]), 1)
 
 
-def test_what_is_due_happens_without_traffic_within_a_second(shop: Shop) -> None:
-    now = shop.now()
-    due = {"publishTime": now + 1500, "finishTime": now + 2700}
-    sales = [shop.create(5, **due) for _ in range(8)]
+def test_what_is_due_happens_without_traffic_and_never_early(shop: Shop) -> None:
+    """How late it happens is a figure of `make bench`."""
+    sales = {}
+    for _ in range(8):
+        now = shop.now()
+        due = {"publishTime": now + 1500, "finishTime": now + 4000}
+        sales[shop.create(5, **due)] = due
     expected = ["PromotionStarted", "PromotionFinished"]
-    for sale in sales:
+    for sale, due in sales.items():
         eventually(partial(shop.types, sale), expected)
         started, finished = shop.journal(sale)
-        assert 0 <= started["at"] - due["publishTime"] < 1000
-        assert 0 <= finished["at"] - due["finishTime"] < 1000
+        assert due["publishTime"] <= started["at"] <= finished["at"]
+        assert due["finishTime"] <= finished["at"]
 
 
 def states(shop: Shop, customer: str) -> list[str]:
     return [coupon["state"] for coupon in shop.ask(f"/query/coupons/{customer}")[1]]
 
 
-def test_an_unpaid_coupon_is_released_without_traffic_and_sold_again(shop: Shop) -> None:
-    sale = shop.create(1, holdSeconds=1)
+def released_and_sold_again(shop: Shop, hold_s: int) -> str | None:
+    """A sale of one coupon that alice lets go and bob pays; None if the hold was too short."""
+    sale = shop.create(1, holdSeconds=hold_s)
     status, coupon = shop.grab(sale, f"alice-{sale}")
     assert status == 201
-    assert shop.grab(sale, "bob")[0] == 409
+    status, early = shop.grab(sale, "bob")
+    if status == 201:
+        assert early["grabbedAt"] >= coupon["deadline"]
+        return None
+    assert status == 409
     eventually(lambda: states(shop, f"alice-{sale}"), ["RELEASED"])
     eventually(lambda: shop.types(sale)[-1], "CouponReleased")  # the journal has a queue of its own
     released = shop.journal(sale)[-1]
     assert released["at"] >= coupon["deadline"]
-    assert shop.grab(sale, "bob")[0] == 201
+    status, coupon = shop.grab(sale, "bob")
+    assert status == 201
     status, paid = shop.ask(f"/command/coupons/{sale}-2/payment", {"customerId": "bob"})
+    if status == 409:
+        assert shop.now() >= coupon["deadline"]
+        return None
     assert (status, paid["state"]) == (200, "PAID")
+    return sale
+
+
+def in_time(attempt: Callable[[int], str | None], *seconds: int) -> str:
+    """What a sale that has `seconds` for its requests gives; more where the machine is busy."""
+    return next(sale for sale in map(attempt, seconds) if sale)
+
+
+def test_an_unpaid_coupon_is_released_without_traffic_and_sold_again(shop: Shop) -> None:
+    sale = in_time(lambda hold_s: released_and_sold_again(shop, hold_s), 1, 5, 25)
     status, late = shop.ask(f"/command/coupons/{sale}-1/payment", {"customerId": f"alice-{sale}"})
     assert (status, late["code"]) == (409, "HOLD_EXPIRED")
     eventually(lambda: states(shop, f"alice-{sale}"), ["REFUND_DUE"])
     eventually(lambda: shop.types(sale)[-2:], ["PromotionFinished", "RefundRecorded"])
 
 
-def test_before_the_start_403_and_201_within_a_second_of_it(shop: Shop) -> None:
-    sale = shop.create(1, opens_in_ms=1200)
+def refused_before_its_start(shop: Shop, opens_in_s: int) -> str | None:
+    """A sale that has begun, and has refused alice before; None if it began too soon."""
+    sale = shop.create(1, opens_in_ms=opens_in_s * 1000)
     status, problem = shop.grab(sale, "alice")
+    if status == 201:
+        return None
     assert (status, problem["code"]) == (403, "NOT_STARTED")
     while (now := shop.now()) < problem["opensAt"]:
         time.sleep((problem["opensAt"] - now) / 1000)
+    return sale
+
+
+def test_before_the_start_403_and_201_from_then_on(shop: Shop) -> None:
+    sale = in_time(lambda opens_in_s: refused_before_its_start(shop, opens_in_s), 1, 5, 25)
     assert shop.grab(sale, "alice")[0] == 201
 
 

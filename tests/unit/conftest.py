@@ -3,14 +3,20 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
+from threading import Condition
 from typing import Any, cast
 
+import boto3
 import pytest
 from chalice.config import Config
 from chalice.local import LocalGateway
 from moto import mock_aws
+from moto.backends import get_backend
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from redis import Redis
 
 import app as entry_points
@@ -31,7 +37,9 @@ from chalicelib.publisher import BrokerUnavailable
 from chalicelib.timers import Timer
 
 TABLES = (PromotionRow, EventRow, CouponRow, ActivePromotionRow, ItemRow, ConflictRow)
-QUEUES = ("journal", "coupons", "active-promotions", "events")
+PROJECTED = ("journal", "coupons", "active-promotions")
+QUEUES = (*PROJECTED, "events", "timers")
+REGION = "us-east-1"
 
 # A script's clock that a test can set, per promotion. Only its first lines differ from the real.
 _TEST_CLOCK = """
@@ -58,23 +66,74 @@ def store() -> Redis:
     return clients.store()
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tables, queues and the topic, empty, in moto."""
+@dataclass(frozen=True)
+class Account:
+    """What moto keeps of our tables, queues and topic."""
+
+    tables: dict[str, Any]
+    queues: dict[str, Any]
+    topics: dict[str, Any]
+    subscriptions: dict[str, Any]
+
+
+@cache
+def blank_account() -> tuple[Account, dict[str, str]]:
+    """Tables, queues and topic just after they were made, and the settings that name them.
+
+    Made once per process: through the API this takes longer than most tests.
+    """
+    sqs, sns = boto3.client("sqs"), boto3.client("sns")
     with mock_aws():
         for table in TABLES:
             table.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
-        timers = clients.sqs().create_queue(QueueName="seckill-local-timers")["QueueUrl"]
-        monkeypatch.setenv("TIMERS_QUEUE_URL", timers)
-        for name in QUEUES:
-            queue = clients.sqs().create_queue(QueueName=f"seckill-local-{name}")["QueueUrl"]
-        monkeypatch.setenv("EVENTS_QUEUE_URL", queue)
-        topic = clients.sns().create_topic(Name="seckill-local-events")["TopicArn"]
-        for name in QUEUES[:3]:
-            arn = f"arn:aws:sqs:us-east-1:123456789012:seckill-local-{name}"
+        urls = {
+            name: sqs.create_queue(QueueName=f"seckill-local-{name}")["QueueUrl"] for name in QUEUES
+        }
+        topic = sns.create_topic(Name="seckill-local-events")["TopicArn"]
+        for name in PROJECTED:
+            arn = f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:seckill-local-{name}"
             raw = {"RawMessageDelivery": "true"}
-            clients.sns().subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
-        monkeypatch.setenv("TOPIC_ARN", topic)
+            sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
+        account = Account(
+            dict(_moto("dynamodb").tables),
+            dict(_moto("sqs").queues),
+            dict(_moto("sns").topics),
+            dict(_moto("sns").subscriptions),
+        )
+    return account, {
+        "TIMERS_QUEUE_URL": urls["timers"],
+        "EVENTS_QUEUE_URL": urls["events"],
+        "TOPIC_ARN": topic,
+    }
+
+
+def _moto(service: str) -> Any:
+    """Where moto keeps the state of a service."""
+    return get_backend(cast("Any", service))[DEFAULT_ACCOUNT_ID][REGION]
+
+
+def _copied(account: Account) -> Account:
+    """A copy that shares nothing: locks are made anew, and its topic is one of this moto."""
+    instead: dict[int, Any] = {
+        id(queue._messages_lock): Condition()  # noqa: SLF001 - can't be copied
+        for queue in account.queues.values()
+    }
+    instead |= {id(topic.sns_backend): _moto("sns") for topic in account.topics.values()}
+    return deepcopy(account, instead)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tables, queues and the topic, empty, in moto."""
+    blank, settings = blank_account()
+    with mock_aws():
+        account = _copied(blank)
+        _moto("dynamodb").tables.update(account.tables)
+        _moto("sqs").queues.update(account.queues)
+        _moto("sns").topics.update(account.topics)
+        _moto("sns").subscriptions.update(account.subscriptions)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
         config.settings.cache_clear()
         yield
 

@@ -304,6 +304,9 @@ def test_keys_are_read_in_order_and_never_printed() -> None:
         "one:" + base64.b64encode(b"k" * 31).decode(), f"{ONE},{ONE}", f"a.b:{ONE[4:]}",
         f"{'x' * 33}:{ONE[4:]}",
     ],
+    # Keys are random, and all processes that run tests must give a test the same name.
+    ids=["no colon", "no key", "no id", "short", "no base64", "odd base64", "31 bytes", "twice",
+         "wrong id", "long id"],
 )  # fmt: skip
 def test_keys_that_can_not_be_read_are_refused_and_not_shown(value: str) -> None:
     with pytest.raises(InvalidSetting, match="ADMISSION_KEYS") as refused:

@@ -171,7 +171,7 @@ class World:
         self.api("PUT", f"/admin/promotions/{self.create()}", self.offer)
         sale = self.create(itemId=item, publishTime=0)
         self.api("POST", "/command/coupons", {"promotionId": sale, "customerId": "alice"})
-        self.project()
+        self.project(sale)
         for path in (
             "/health", "/query/promotions", f"/query/promotions/{sale}", "/query/coupons/alice",
             f"/query/promotions/{sale}/coupons", "/admin/promotions", f"/admin/promotions/{sale}",
@@ -182,9 +182,9 @@ class World:
         with self.seen.doing("api_handler"):
             self.http("POST", f"/command/coupons/{sale}-1/payment", {"customerId": "alice"})
 
-    def project(self) -> None:
+    def project(self, sale: str) -> None:
         self.feed("project_journal", "journal", entry_points.on_journal_messages)
-        told = [row.event for row in EventRow.scan()]
+        told = [row.event for row in EventRow.query(sale)]
         told.sort(key=lambda body: "CouponGrabbed" not in body)
         self.feed("project_coupons", "coupons", entry_points.on_coupon_messages, *told)
         target = entry_points.on_active_promotion_messages
@@ -229,7 +229,7 @@ class World:
             row.delete()
         sale = self.create(publishTime=0)
         self.api("POST", "/command/coupons", {"promotionId": sale, "customerId": "bob"})
-        self.project()
+        self.project(sale)
         self.empty()
         [first, *_] = (row for row in EventRow.query(sale))
         event = events.parse(first.event)
