@@ -4,6 +4,7 @@ from pynamodb.exceptions import PynamoDBException
 
 from chalicelib import clients, journal, queues, telemetry, timers
 from chalicelib.commands.decision import Outside
+from chalicelib.commands.promotions import look_after_again
 from chalicelib.commands.reconcile import Tables
 from chalicelib.commands.recover import Repair
 from chalicelib.config import settings
@@ -22,10 +23,12 @@ def outside() -> Outside:
 def keep_in_journal(event: AnyEvent) -> bool:
     """Put an event into the journal that the broker did not take; the outbox has it as well.
 
+    The sweep watches the promotion until the outbox is empty, also if it was over for long.
     Returns whether the journal has it.
     """
     try:
         journal.append(event)
+        look_after_again(event.promotion_id)
     except (PynamoDBException, *clients.AWS_ERRORS) as error:
         telemetry.count("journal_unavailable", promotion=event.promotion_id, reason=str(error))
         return False

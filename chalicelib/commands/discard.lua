@@ -9,5 +9,5 @@ local granted = redis.call('HGET', KEYS[1], 'granted')
 if granted and granted ~= '0' then
   return {'SELLING', {}, {}}
 end
-redis.call('DEL', unpack(KEYS, 1, 4))
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return {'DISCARDED', {}, {}}

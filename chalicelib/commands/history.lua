@@ -37,8 +37,8 @@ local function holds_fence(token)
   return fence[1] == token and fence[2] == history()
 end
 
--- How this fence was taken down before: the client library may send the same call twice.
-local function lifted_as(token)
+-- How the call of this key took a fence down before: the client library may send it twice.
+local function lifted_as(key)
   local lifted = redis.call('HGET', KEYS[1], 'lifted')
-  return lifted and string.match(lifted, '^' .. token .. ' (.+)$')
+  return lifted and string.match(lifted, '^' .. key .. ' (.+)$')
 end

@@ -4,7 +4,6 @@
 -- ARGV[2]        how many differences
 -- ARGV[3]        their kinds, joined by blanks
 -- ARGV[4]        key of this call, the same when it is sent again
--- ARGV[5]        "1" if the read tables have to be rebuilt; that stays on record until it is done
 -- Returns {outcome, {}, events, timer, now}
 --   NOTED
 --   UNKNOWN  the store has no such promotion, or it is being recovered
@@ -25,8 +24,5 @@ append(event, 'kinds', ARGV[3])
 local reply = answer(promotion, now, 'NOTED')
 if reply[1] == 'NOTED' then
   remember('audits', ARGV[4])
-  if ARGV[5] == '1' then
-    redis.call('HSET', KEYS[1], 'rebuild', ARGV[4])
-  end
 end
 return reply

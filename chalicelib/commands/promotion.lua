@@ -21,7 +21,7 @@
 --                             doubt (why it can't be resumed), journaled (up to this version the
 --                             outbox is in the journal), extend_ms and extend_below: see fence.lua,
 --                             resume.lua,
---                             lifted ("<token> <outcome>" of the last fence),
+--                             lifted ("<key> <outcome>" of the call that took the last fence down),
 --                             rebuild (the read tables must still be rebuilt: for which call),
 --                             audits (keys of the newest audits, each behind a ";"),
 --                             history (see history.lua; none once it is retired)

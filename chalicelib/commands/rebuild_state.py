@@ -33,8 +33,8 @@ def rebuild(
 ) -> tuple[str, str]:
     """Decide, journal, install; returns (outcome, reason).
 
-    The outcome is RECOVERED, SUPERSEDED (another recovery has taken the fence down), or WAITING
-    (another recovery is writing its decisions just now).
+    The outcome is RECOVERED, or SUPERSEDED: another recovery has taken the fence down, or is
+    writing its decisions just now.
 
     Raises:
         redis.RedisError, pynamodb.exceptions.PynamoDBException: calling again goes on.
@@ -53,7 +53,7 @@ def rebuild(
     decided = _decided(promotion_id, told, folded, coupons, fence["now"], reason, offer)
     for event in decided:
         if not journal.put(event):
-            return "WAITING", "another recovery"
+            return "SUPERSEDED", reason
     journal.settle(conflicts)
     generation = decided[-1].version // GENERATION
     earlier = [e for e in told if e.version // GENERATION == generation]
@@ -162,8 +162,10 @@ def _install(
     keys = [scripts.key(promotion_id, part) for part in scripts.PARTS]
     mine = secrets.token_hex(8)
     promotion, customers, queued, holds = built = [f"{key}:{mine}" for key in keys]
-    with _piece(store, queued) as piece:
-        piece.copy(keys[2], queued)
+    begin = scripts.script(store, "begin_install")
+    begun: str = begin(keys=[*keys, *built], args=[promotion_id, token, _BUILT_LIVES_S])[0]
+    if begun != "BEGUN":
+        return begun
     for batch in _chunks({f"{event.version}-0": event for event in publish}):
         with _piece(store, queued) as piece:
             for entry, event in batch.items():
@@ -178,7 +180,7 @@ def _install(
             piece.zadd(holds, chunk)
     # What is built must not expire once it is in place: recover.lua makes it last.
     script = scripts.script(store, "recover")
-    outcome: str = script(keys=[*keys, *built], args=[promotion_id, token])[0]
+    outcome: str = script(keys=[*keys, *built], args=[promotion_id, token, mine])[0]
     return outcome
 
 

@@ -109,19 +109,17 @@ def reconcile(
     if not found:
         return found
     kinds = {difference.kind for difference in found}
-    wrong_tables = bool(kinds & {"TABLE_BEHIND", "TABLE_WRONG"})
-    # First of all on record: should this process die, the sweep goes on with the tables.
-    audited = (len(found), " ".join(sorted(kinds)), secrets.token_urlsafe(9), int(wrong_tables))
-    noted = decide(outside, "note_audit", promotion_id, *audited).outcome == "NOTED"
+    key = secrets.token_urlsafe(9)
+    if kinds & {"TABLE_BEHIND", "TABLE_WRONG"}:
+        scripts.run(outside.store, "rebuild", promotion_id, "WANTED", key)
     if kinds & {"STATE_LOST", "WRITES_LOST", "CONFLICT", "STORE_WRONG"}:
         # Events that came late explain a store without them; they count without a fence.
         doubted = "STORE_WRONG" in kinds and not _has_stragglers(promotion_id)
         recover_promotion(promotion_id, outside, repair, doubted=doubted)
     if "OUTBOX_STUCK" in kinds:
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
-    if not noted:
-        decide(outside, "note_audit", promotion_id, *audited)
     finish_rebuild(promotion_id, outside, repair)
+    decide(outside, "note_audit", promotion_id, len(found), " ".join(sorted(kinds)), key)
     return found
 
 

@@ -8,6 +8,7 @@
 -- KEYS[5..8]  the same, recovered
 -- ARGV[1]     promotion's id
 -- ARGV[2]     token of the fence
+-- ARGV[3]     key of this call, the same when it is sent again
 -- Returns {outcome, {}, {}}
 --   RECOVERED   it is in place, by this call or its first sending
 --   SUPERSEDED  another recovery was first; the built state is thrown away
@@ -25,8 +26,8 @@ for i = 1, 4 do
   end
 end
 if mine then
-  redis.call('HSET', KEYS[1], 'history', history(), 'rebuild', ARGV[2],
-    'lifted', ARGV[2] .. ' RECOVERED')
+  redis.call('HSET', KEYS[1], 'history', history(), 'rebuild', ARGV[3],
+    'lifted', ARGV[3] .. ' RECOVERED')
   return {'RECOVERED', {}, {}}
 end
-return {lifted_as(ARGV[2]) or 'SUPERSEDED', {}, {}}
+return {lifted_as(ARGV[3]) or 'SUPERSEDED', {}, {}}

@@ -125,8 +125,6 @@ def recover_row(
     if recovery.outcome == "STALE":
         recovery = _rebuild(row, fence.detail, outside)
     telemetry.count("recoveries", by={"outcome": recovery.outcome}, promotion=promotion_id)
-    if recovery.outcome == "WAITING":
-        _come_again(promotion_id, fence.detail["now"], outside)
     if recovery.outcome in ("RECOVERED", "RESUMED", "INSTALLED"):
         over.forget(promotion_id)
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
@@ -180,7 +178,7 @@ def finish_rebuild(promotion_id: str, outside: Outside, repair: Repair) -> None:
     wanted = outside.store.hget(scripts.key(promotion_id, "promotion"), "rebuild")
     if wanted is not None:
         repair.rebuild(promotion_id)
-        scripts.run(outside.store, "rebuilt", promotion_id, str(wanted))
+        scripts.run(outside.store, "rebuild", promotion_id, "DONE", str(wanted))
 
 
 def _fence(promotion_id: str, expected: int, doubt: str, store: Redis) -> scripts.Reply:

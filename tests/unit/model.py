@@ -70,7 +70,9 @@ class Model:
     def grab(self, customer: str, key: str) -> tuple[str, int]:
         self.advance()
         own = self._own(customer)
-        repeated = [c for c in own if (c.active if self.limit == 1 else c.key == key)]
+        repeated = [c for c in own if c.key == key]
+        if not repeated and self.limit == 1:
+            repeated = [c for c in own if c.active]
         if repeated:
             return "REPEATED", repeated[0].number
         if self.state == "SCHEDULED":
@@ -106,10 +108,10 @@ class Model:
             self._finish_if_sold()
             return "PAID"
         coupon.state = "REFUND_DUE"
-        if self.state == "CANCELLED":
-            coupon.refused = "CANCELLED"
+        if coupon.given_back:
+            coupon.refused = "COUPON_RELEASED"
         else:
-            coupon.refused = "COUPON_RELEASED" if coupon.given_back else "HOLD_EXPIRED"
+            coupon.refused = "CANCELLED" if self.state == "CANCELLED" else "HOLD_EXPIRED"
         return coupon.refused
 
     def give_back(self, customer: str, number: int) -> str:

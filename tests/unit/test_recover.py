@@ -11,10 +11,12 @@ from redis import Redis
 
 from chalicelib import clients, config, journal
 from chalicelib.commands import scripts
+from chalicelib.commands.create_promotion import install_promotion
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.fold import fold
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, give_back_coupon, pay_coupon
+from chalicelib.commands.promotions import find_promotion
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.commands.sweep import sweep
 from chalicelib.events import GENERATION, CouponEvent, Event
@@ -44,8 +46,11 @@ def wipe(store: Redis, sale: str) -> None:
 def memory(store: Redis, sale: str) -> dict[str, Any]:
     """All that the store knows of a promotion, but for what a recovery changes on purpose."""
     state = state_of(store, sale)
-    for volatile in ("version", "timer_at", "fenced_at", "revision"):
+    for volatile in ("version", "timer_at", "fenced_at", "revision", "lifted", "edits"):
         state.pop(volatile, None)
+    for name in state:
+        if name.startswith("restock:"):  # how many, and as of which version
+            state[name] = state[name].split()[0]
     return {
         "promotion": state,
         "customers": store.hgetall(scripts.key(sale, "customers")),
@@ -182,13 +187,25 @@ def test_behind_the_fence_nobody_decides_anything(
     assert state_of(store, sale)["version"] == then["version"]
 
 
-def test_a_fenced_promotion_is_not_installed_over(
+def test_a_fence_around_a_state_is_not_installed_over(
     live: Live, store: Redis, outside: Outside
 ) -> None:
     sale = live()
-    wipe(store, sale)
-    scripts.run(store, "fence", sale, 0, "token")
-    assert decide(outside, "install", sale, "stock", 1).outcome == "EXISTS"
+    scripts.run(store, "fence", sale, GENERATION, "token", "")
+    reply = decide(outside, "install", sale, "stock", 1).reply
+    assert (reply.outcome, reply.detail["state"]) == ("EXISTS", "RECOVERING")
+    assert state_of(store, sale)["stock"] == "2"
+
+
+def test_a_fence_around_nothing_does_not_stop_a_creation(
+    live: Live, store: Redis, outside: Outside
+) -> None:
+    sale = live(installed=False)
+    scripts.run(store, "fence", sale, 0, "token", "")
+    row = find_promotion(sale)
+    assert row is not None
+    assert install_promotion(row, outside) == "ON_SALE"
+    assert grab(sale, "alice", outside) == "GRANTED"
 
 
 def test_what_waits_in_the_outbox_is_merged(

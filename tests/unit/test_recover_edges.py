@@ -145,9 +145,9 @@ def test_money_outweighs_a_later_version_and_that_is_noted(told: list[Event]) ->
 def test_an_end_that_only_a_conflict_tells_is_an_end(told: list[Event]) -> None:
     ended = [event for event in told if isinstance(event, PromotionEnded)]
     folded = fold(event for event in told if event not in ended)
-    assert folded.ended is None
+    assert folded.closed_as is None
     fold_in(folded, ended)
-    assert folded.ended == ended[0]
+    assert (folded.closed_as, folded.closed_at) == ("CANCELLED", ended[0].at)
 
 
 def test_the_journal_keeps_a_conflict_until_a_recovery_has_settled_it(told: list[Event]) -> None:
