@@ -1,6 +1,7 @@
 """Every projection: once, twice, shuffled - the same table."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -168,7 +169,7 @@ def test_new_counts_and_what_becomes_visible_are_measured_once(
     assert (counts["sold"], counts["held"], counts["available"]) == ([1.0], [0.0], [3.0])
     assert (counts["promotion"], counts["service"]) == (grabbed.promotion_id, "seckill-local")
     [visible] = metrics(told, "time_to_visible")
-    assert 0 <= visible["time_to_visible"][0] < 10_000
+    assert 0 <= visible["time_to_visible"][0] <= time.time_ns() // 1_000_000 - grabbed.at
 
 
 def test_the_journal_keeps_an_event_of_a_type_it_does_not_know_and_others_skip_it(
