@@ -21,7 +21,7 @@ from tests.integration.conftest import HUNG_S, ROOT
 def started(*arguments: str, **environ: str) -> Iterator["subprocess.Popen[str]"]:
     """`make up`'s program; ended if a test fails before ending it."""
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "localstack", *arguments],
+        [sys.executable, "-m", "localstack", "--workers", "1", *arguments],
         cwd=ROOT,
         env={**os.environ, **environ},
         text=True,

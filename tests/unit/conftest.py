@@ -52,6 +52,7 @@ end
 @pytest.fixture(autouse=True)
 def _settings(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", store_url)
+    monkeypatch.setenv("STORE_TIMEOUT_S", "60")  # on a busy machine a slow call is no outage
     monkeypatch.setenv("SETTLE_S", "0.0001")
     monkeypatch.setenv("WATCH_S", "0.0001")
     for function in (config.settings, clients.store, publishing.publisher):

@@ -15,6 +15,7 @@ from chalicelib.journal import EventRow
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.batch import BatchFailed
 from chalicelib.projections.coupons import CouponRow
+from localstack import lambdas
 from localstack.lambdas import Source, feed
 from tests.unit.conftest import Broker, metrics
 
@@ -45,6 +46,11 @@ def drain(url: str, name: str, handler: Callable[..., Any]) -> None:
 def bodies(url: str) -> list[str]:
     got = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [message["Body"] for message in got.get("Messages", [])]
+
+
+@pytest.fixture(autouse=True)
+def _empty_queues_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambdas, "_POLL_S", 0)
 
 
 @pytest.fixture

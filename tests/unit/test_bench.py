@@ -3,13 +3,14 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
 
 from bench.__main__ import table
-from bench.load import Target, load
+from bench.load import Load, Target, load
 from bench.promotions import customers, expect
 from bench.punctuality import Due, lateness
 from bench.rows import InvalidMeasurement, Row, compare, take_turns
@@ -105,7 +106,16 @@ def server_url() -> Iterator[str]:
     server.server_close()
 
 
+def loaded(url: str) -> Load:
+    """A second's load; longer where the machine is too busy to answer anything within it."""
+    target = Target(url, "/command/coupons", "p")
+    for seconds in (1, 5):
+        with suppress(InvalidMeasurement):
+            return load(target, seconds, wrk=None)
+    return load(target, 25, wrk=None)
+
+
 def test_the_loader_without_wrk_sends_a_different_customer_each_time(server_url: str) -> None:
-    done = load(Target(server_url, "/command/coupons", "p"), 1, wrk=None)
+    done = loaded(server_url)
     assert done.requests == done.refused > 0
     assert len(set(_SoldOut.customers)) == len(_SoldOut.customers) >= done.requests

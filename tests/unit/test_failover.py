@@ -91,10 +91,11 @@ def test_a_fence_that_a_snapshot_brought_back_is_put_up_anew(
     fail_over(store, sale)
     monkeypatch.setenv("SETTLE_S", "60")
     config.settings.cache_clear()
+    before = clients.store_clock_ms()
     assert recover_promotion(sale, outside, repair).outcome == "WAITING"
     state = state_of(store, sale)
     assert state["recovering"] != "old"
-    assert clients.store_clock_ms() - int(state["fenced_at"]) < 10_000
+    assert int(state["fenced_at"]) >= before
 
 
 def test_a_part_that_was_evicted_is_recovered_whether_or_not_the_store_failed_over(

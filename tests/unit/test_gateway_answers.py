@@ -101,10 +101,13 @@ def test_they_are_deployed_and_nothing_else_of_the_stage_is_touched(
     assert after["methodSettings"] == before["methodSettings"]
 
 
-def test_a_second_deployment_within_seconds_is_waited_for_but_not_for_ever(gateway: Any) -> None:
+def test_a_second_deployment_within_seconds_is_waited_for_but_not_for_ever(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "_POLL_S", 0.01)
     api = edge.Api("a1", "api")
     with Stubber(gateway) as told:
-        for patience_s, again in ((0.05, True), (-1, False)):
+        for patience_s, again in ((120, True), (-1, False)):
             for _ in KINDS:
                 told.add_response("put_gateway_response", {})
             told.add_client_error("create_deployment", "TooManyRequestsException", "slowly")

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chalice.cli.factory import CLIFactory
 
+from chalicelib.config import InvalidSetting, Settings, read_settings
 from infra import deploy, stage
 from infra.faults import DeployFault
 from infra.package import copy_project, package
@@ -14,7 +16,10 @@ from tests.unit.test_stage import OUTPUTS
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What ships, without what it depends on: that is `make check`'s part."""
+    """What ships, without what it depends on: that is `make check`'s part.
+
+    `chalice package` takes seconds, so it runs once for what it refuses and once for what it makes.
+    """
     monkeypatch.delenv("STAGE")  # Chalice sets it from the stage
     copy_project(tmp_path / "project")
     (tmp_path / "project" / "requirements.txt").write_text("")
@@ -26,28 +31,44 @@ def configure(project: Path, config: dict[str, Any], **environ: str) -> None:
     stage.write(config, project / ".chalice" / "config.json")
 
 
-@pytest.mark.parametrize("name", ["dev", "prod"])
-def test_without_a_user_pool_nothing_is_built(project: Path, tmp_path: Path, name: str) -> None:
+def settings_of(project: Path, name: str) -> Settings:
+    """What the app reads of a stage when Chalice imports it."""
+    stage_config = CLIFactory(str(project), environ={}).create_config_obj(name)
+    return read_settings(stage_config.environment_variables)
+
+
+def without_pool(project: Path, name: str) -> None:
     fresh = stage.without_outputs(stage.read(), name)
     stage.write(fresh, project / ".chalice" / "config.json")
-    with pytest.raises(DeployFault, match=rf"USER_POOL_ARN is missing: stage '{name}'") as told:
-        package(project, name, tmp_path / "out")
+
+
+def test_what_the_app_refuses_is_one_line_and_nothing_is_built(
+    project: Path, tmp_path: Path
+) -> None:
+    without_pool(project, "dev")
+    with pytest.raises(DeployFault, match="USER_POOL_ARN is missing: stage 'dev'") as told:
+        package(project, "dev", tmp_path / "out")
     assert "\n" not in str(told.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_stage_that_others_can_reach_is_never_built_open(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_without_a_user_pool_the_app_is_refused(project: Path, name: str) -> None:
+    without_pool(project, name)
+    with pytest.raises(InvalidSetting, match=rf"USER_POOL_ARN is missing: stage '{name}'"):
+        settings_of(project, name)
+
+
+def test_a_stage_that_others_can_reach_is_never_built_open(project: Path) -> None:
     config = stage.with_outputs(stage.read(), "dev", OUTPUTS, cloud=True)
     configure(project, config, AUTH="open")
-    with pytest.raises(DeployFault, match=r"AUTH=open is for the local stage only, and .* 'dev'"):
-        package(project, "dev", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(InvalidSetting, match=r"AUTH=open is for the local stage only, .* 'dev'"):
+        settings_of(project, "dev")
 
 
-def test_a_stage_that_is_not_declared_is_not_built(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeployFault, match="STAGE is missing"):
-        package(project, "qa", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_a_stage_that_is_not_declared_is_not_built(project: Path) -> None:
+    with pytest.raises(InvalidSetting, match="STAGE is missing"):
+        settings_of(project, "qa")
 
 
 def test_with_its_user_pool_all_but_what_is_for_everyone_asks_for_a_token(

@@ -1,6 +1,7 @@
 """Every projection: once, twice, shuffled - the same table."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -71,12 +72,17 @@ def test_repeated_and_shuffled_events_make_the_same_table(
         assert folded(model, mixed) == expected
 
 
+@pytest.fixture
+def listed(story: list[AnyEvent]) -> list[dict[str, Any]]:
+    """The active promotions of the story, told once and in order."""
+    return folded(ActivePromotionRow, story)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_batching_of_active_promotions_makes_the_same_table(
-    story: list[AnyEvent], data: st.DataObject
+    story: list[AnyEvent], listed: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    expected = folded(ActivePromotionRow, story)
     left = list(data.draw(st.permutations(story + story[:3])))
     collapsed = []
     while left:
@@ -84,7 +90,7 @@ def test_any_batching_of_active_promotions_makes_the_same_table(
         batch, left = left[:size], left[size:]
         matter = active_promotions.that_matter(batch)
         collapsed += [event for event in batch if (event.promotion_id, event.version) in matter]
-    assert folded(ActivePromotionRow, collapsed) == expected
+    assert folded(ActivePromotionRow, collapsed) == listed
 
 
 def test_a_batch_touches_a_shared_row_only_for_its_newest_counts_and_its_ends(
@@ -168,7 +174,7 @@ def test_new_counts_and_what_becomes_visible_are_measured_once(
     assert (counts["sold"], counts["held"], counts["available"]) == ([1.0], [0.0], [3.0])
     assert (counts["promotion"], counts["service"]) == (grabbed.promotion_id, "seckill-local")
     [visible] = metrics(told, "time_to_visible")
-    assert 0 <= visible["time_to_visible"][0] < 10_000
+    assert 0 <= visible["time_to_visible"][0] <= time.time_ns() // 1_000_000 - grabbed.at
 
 
 def test_the_journal_keeps_an_event_of_a_type_it_does_not_know_and_others_skip_it(

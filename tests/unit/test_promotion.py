@@ -81,13 +81,25 @@ def test_edits_that_race_the_start_are_in_force_or_refused(
     broker: Broker,
 ) -> None:
     """Every answer EDITED is in what was started; nothing changes after the start."""
+    # On a busy machine the first sale may begin before it can be edited.
+    assert any(
+        edits_that_race_the_start(http, offer, outside, repair, store, broker, lead_ms)
+        for lead_ms in (120, 1200, 12_000)
+    )
+
+
+def edits_that_race_the_start(
+    http: Ask, offer: dict[str, Any], outside: Outside, repair: Repair, store: Redis,
+    broker: Broker, lead_ms: int,
+) -> bool:  # fmt: skip
+    """Whether a sale that begins in `lead_ms` was edited before that; what was answered holds."""
     now = clients.store_clock_ms()
-    sale = create(http, offer, publishTime=now + 120)
+    sale = create(http, offer, publishTime=now + lead_ms)
 
     def edit(stock: int) -> tuple[int, str, int]:
         fields: list[str | int] = [
             "opens_at",
-            now + 120,
+            now + lead_ms,
             "closes_at",
             now + HOUR_MS,
             "stock",
@@ -99,18 +111,22 @@ def test_edits_that_race_the_start_are_in_force_or_refused(
 
     with ThreadPoolExecutor(8) as pool:
         answers: list[tuple[int, str, int]] = []
-        while clients.store_clock_ms() < now + 160:
+        while not any(outcome == "ON_SALE" for _, outcome, _ in answers):
             answers += list(pool.map(edit, range(len(answers) + 1, len(answers) + 17)))
-    outcomes = {outcome for _, outcome, _ in answers}
-    assert outcomes == {"EDITED", "ON_SALE"}
-    [started] = [e for e in broker.published if e.type == "PromotionStarted"]
-    assert all(at < now + 120 for _, outcome, at in answers if outcome == "EDITED")
+    assert {outcome for _, outcome, _ in answers} <= {"EDITED", "ON_SALE"}
+    if not any(outcome == "EDITED" for _, outcome, _ in answers):
+        return False
+    [started] = [
+        e for e in broker.published if e.type == "PromotionStarted" and e.promotion_id == sale
+    ]
+    assert all(at < now + lead_ms for _, outcome, at in answers if outcome == "EDITED")
     assert started.to_dict()["stock"] in {
         stock for stock, outcome, _ in answers if outcome == "EDITED"
     }
     assert int(state_of(store, sale)["stock"]) == started.to_dict()["stock"]
     sweep(outside, repair)
     assert PromotionRow.get(sale).number_of_coupons == started.to_dict()["stock"]
+    return True
 
 
 def test_the_sweep_makes_the_table_follow_an_edit_that_did_not_reach_it(

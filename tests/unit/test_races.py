@@ -53,7 +53,7 @@ def actors(store_url: str) -> Iterator[list[Connection]]:
     for ours, _ in pairs:
         ours.send(None)
     for process in processes:
-        process.join(10)
+        process.join(120)
         assert process.exitcode == 0
     del os.environ["REDIS_URL"]
 

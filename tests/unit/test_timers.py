@@ -1,7 +1,10 @@
 """Timers: on the millisecond, none lost for good, one bad one stops no other."""
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -21,13 +24,30 @@ Install = Callable[..., str]
 
 
 def test_a_timer_that_comes_a_little_early_waits_for_the_millisecond(
-    promotion: Install, outside: Outside, repair: Repair, broker: Broker
+    sale_at: Install,
+    set_clock: Callable[[str, int], None],
+    outside: Outside,
+    repair: Repair,
+    broker: Broker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opens_at = clients.store_clock_ms() + 150
-    sale = promotion(opens_at=opens_at)
+    sale = sale_at(opens_at=1000)
+    set_clock(sale, 850)
+
+    class At850:
+        """The store, whose clock stands still until somebody sleeps."""
+
+        def time(self) -> tuple[int, int]:
+            return 0, 850_000
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(outside.store, name)
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: set_clock(sale, 850 + round(seconds * 1000)))
     assert broker.published == []
-    assert wake_promotion(Timer(sale, opens_at), outside, repair) == "ON_SALE"
-    assert 0 <= broker.published[0].at - opens_at < 1000
+    there = replace(outside, store=cast("Redis", At850()))
+    assert wake_promotion(Timer(sale, 1000), there, repair) == "ON_SALE"
+    assert [event.at for event in broker.published] == [1000]
 
 
 def test_a_timer_that_comes_much_too_early_is_armed_again(
@@ -84,8 +104,10 @@ def test_what_is_no_timer_is_refused(body: str) -> None:
 def test_of_twenty_due_at_one_instant_a_corrupt_one_stops_no_other(
     promotion: Install, aws: None, store: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    opens_at = clients.store_clock_ms() + 300
-    corrupt, *others = [promotion(opens_at=opens_at) for _ in range(20)]
+    opens_at = clients.store_clock_ms()
+    corrupt, *others = [promotion(opens_at=opens_at + 3_600_000) for _ in range(20)]
+    for sale in others:
+        store.hset(scripts.key(sale, "promotion"), "opens_at", opens_at)
     store.hset(scripts.key(corrupt, "promotion"), "opens_at", "soon")
     url = config.settings().timers_queue_url
     for sale in [corrupt, *others]:
