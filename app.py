@@ -41,7 +41,14 @@ from chalicelib.config import settings
 from chalicelib.door import answers, docs_page, identity, models, openapi, validation
 from chalicelib.door.answers import Answer
 from chalicelib.door.for_customers import admitted, grabbed, settled
-from chalicelib.door.for_operators import audited, changed, created, show_row, shown
+from chalicelib.door.for_operators import (
+    audited,
+    changed,
+    created,
+    each_promotion,
+    show_row,
+    shown,
+)
 from chalicelib.door.identity import Caller
 from chalicelib.door.models import Field, Model
 from chalicelib.door.operations import OPERATIONS
@@ -141,7 +148,13 @@ def in_path(field: Field, value: str) -> Callable[[], str]:
 
 def in_query(model: Model) -> Callable[[], dict[str, Any]]:
     """Reads the query string."""
-    return lambda: validation.query_from(model, request().query_params)
+    return lambda: validation.query_from(model, query())
+
+
+def query() -> dict[str, list[str]]:
+    """The query string's parameters, each with all its values."""
+    given = request().query_params
+    return {} if given is None else {name: given.getlist(name) for name in given}
 
 
 def key_in_header() -> str | None:
@@ -222,7 +235,7 @@ def delete_promotion(promotion_id: str) -> Answer:
 @route("/admin/promotions")
 def list_promotions() -> Answer:
     """All promotions, in every state."""
-    page = validation.query_from(models.PAGE_BY_ID, request().query_params)
+    page = in_query(models.PAGE_BY_ID)()
     rows, more = promotions_page(page["after"], page["limit"])
     return answers.page(shown(rows), more, page["limit"])
 
@@ -326,9 +339,11 @@ def post_payment(coupon_id: str, asking: Caller) -> Answer:
 @route("/command/coupons/{coupon_id}", "DELETE")
 def delete_coupon(coupon_id: str, asking: Caller) -> Answer:
     """Give an unpaid coupon back."""
-    source: Mapping[str, Any] = request().query_params or {}
+    source: Mapping[str, Any]
     if request().raw_body:
         _, source = validation.together(in_query(models.CUSTOMER_TOO), body)
+    else:
+        source = validation.once_each(models.CUSTOMER_TOO, query())
     command = validation.give_back_from(coupon_id, identity.own(asking, source))
     return settled(command, lambda: give_back_coupon(command, outside()))
 
@@ -357,27 +372,30 @@ def on_timer_messages(event: SQSEvent) -> None:
 @app.lambda_function(name="recover")
 def on_recover(event: dict[str, str], _: Any) -> dict[str, Any]:
     """`chalice invoke --stage dev -n recover`: {"promotionId"}, or {} for every live promotion."""
-    wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
-    return {name: asdict(recover_promotion(name, outside(), repair())) for name in wanted}
+    return each_promotion(
+        event.get("promotionId"),
+        live_ids,
+        lambda name: asdict(recover_promotion(name, outside(), repair())),
+    )
 
 
 @app.lambda_function(name="reconcile")
 def on_reconcile(event: dict[str, Any], _: Any) -> dict[str, Any]:
     """`chalice invoke --stage dev -n reconcile`: {"promotionId", "repair": true}, both optional."""
-    wanted = [event["promotionId"]] if "promotionId" in event else live_ids()
-    if event.get("repair"):
-        found = {name: reconcile(name, outside(), repair(), read_tables) for name in wanted}
-    else:
-        found = {name: audit(name, outside(), read_tables) for name in wanted}
-    return {name: differences_as_json(told or []) for name, told in found.items()}
+
+    def compare(name: str) -> list[dict[str, str]]:
+        if event.get("repair"):
+            return differences_as_json(reconcile(name, outside(), repair(), read_tables) or [])
+        return differences_as_json(audit(name, outside(), read_tables) or [])
+
+    return each_promotion(event.get("promotionId"), live_ids, compare)
 
 
 @app.lambda_function(name="rebuild")
 def on_rebuild(event: dict[str, str], _: Any) -> dict[str, Any]:
     """`chalice invoke --stage dev -n rebuild`: {"promotionId", "projection"}, both optional."""
-    wanted = [event["promotionId"]] if "promotionId" in event else all_ids()
     names = [event["projection"]] if "projection" in event else list(PROJECTIONS)
-    return {name: rebuild(name, names) for name in wanted}
+    return each_promotion(event.get("promotionId"), all_ids, lambda name: rebuild(name, names))
 
 
 @app.on_sqs_message(

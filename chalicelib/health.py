@@ -7,7 +7,10 @@ from pynamodb.exceptions import PynamoDBException
 from chalicelib import clients
 from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
 from chalicelib.config import settings
-from chalicelib.queries.promotions import active_promotions
+from chalicelib.projections.active_promotions import ActivePromotionRow
+
+# No promotion has this id: each is made of hexadecimal digits.
+_NO_PROMOTION = "-"
 
 
 def check() -> dict[str, str]:
@@ -15,9 +18,17 @@ def check() -> dict[str, str]:
     checks: dict[str, Callable[[], object]] = {
         "store": lambda: clients.store().ping(),
         "broker": _ask_broker,
-        "tables": active_promotions,
+        "tables": _ask_tables,
     }
     return {name: _outcome(ask) for name, ask in checks.items()}
+
+
+def _ask_tables() -> None:
+    """Ask for a row that is not there: a corrupt one would say nothing about the table."""
+    try:
+        ActivePromotionRow.get(_NO_PROMOTION)
+    except ActivePromotionRow.DoesNotExist:
+        return
 
 
 def _ask_broker() -> None:

@@ -3,13 +3,12 @@
 from decimal import Decimal
 
 from pynamodb.attributes import UnicodeAttribute
-from pynamodb.models import Model
 
 from chalicelib.shapes import Item
-from chalicelib.tables import TableMeta, TableName
+from chalicelib.tables import Row, TableMeta, TableName, readable, reads_row, rows_by_key
 
 
-class ItemRow(Model):
+class ItemRow(Row):
     """One item; the list price as an exact decimal."""
 
     class Meta(TableMeta):
@@ -22,8 +21,13 @@ class ItemRow(Model):
     list_price = UnicodeAttribute(attr_name="listPrice")
     picture = UnicodeAttribute(null=True)
 
+    @reads_row
     def to_item(self) -> Item:
-        """The row as the API's item."""
+        """The row as the API's item.
+
+        Raises:
+            UnreadableRow: it is not as the model says.
+        """
         return Item(
             item_id=self.item_id,
             name=self.name,
@@ -36,6 +40,7 @@ def find_item(item_id: str) -> Item | None:
     """An item by its id.
 
     Raises:
+        UnreadableRow: it is there and can't be read.
         pynamodb.exceptions.GetError: the table can't be read.
     """
     try:
@@ -45,9 +50,10 @@ def find_item(item_id: str) -> Item | None:
 
 
 def find_items(item_ids: set[str]) -> dict[str, Item]:
-    """Items by their ids; unknown ids are left out.
+    """Items by their ids; unknown ids, and items that can't be read, are left out.
 
     Raises:
         pynamodb.exceptions.GetError: the table can't be read.
     """
-    return {row.item_id: row.to_item() for row in ItemRow.batch_get(sorted(item_ids))}
+    found = readable(rows_by_key(ItemRow, item_ids), ItemRow.to_item)
+    return {item.item_id: item for item in found}

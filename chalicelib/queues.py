@@ -1,16 +1,18 @@
 """The queues, as an operator and a recovery look at them."""
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import clients
+from chalicelib import clients, events, telemetry
 from chalicelib.config import settings
+from chalicelib.events import InvalidEvent
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeFilterType
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-_WAITING: "QueueAttributeFilterType" = "ApproximateNumberOfMessages"
 _COUNTS: list["QueueAttributeFilterType"] = [
-    _WAITING,
+    "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 ]
@@ -24,7 +26,9 @@ def depth(name: str) -> int:
     Raises:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
     """
-    return sum(_counts(name).values())
+    answer = clients.sqs().get_queue_attributes(QueueUrl=_url(name), AttributeNames=_COUNTS)
+    counts: dict[str, str] = dict(answer["Attributes"].items())
+    return sum(int(counts[count]) for count in _COUNTS)
 
 
 CONSUMED = ("journal", "coupons", "active-promotions", "events", "timers")
@@ -49,24 +53,89 @@ def dead_letters(sample: int = 10) -> dict[str, dict[str, Any]]:
 def send_on(name: str, most: int = 1000) -> int:
     """Move dead letters back into the queue they came from; returns how many.
 
-    Sent first and deleted after, so an interruption repeats a message and loses none. In the
-    cloud the console's own redrive does the same for any number.
+    Sent first and deleted after, so an interruption repeats a message and loses none. Each is sent
+    on once per call, also where its consumer puts it back at once. In the cloud the console's own
+    redrive does the same for any number.
 
     Raises:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
     """
     sqs = clients.sqs()
     source, target = _url(f"{name}-dlq"), _url(name)
+    sent: set[str] = set()
     moved = 0
-    while moved < most:
-        got = sqs.receive_message(QueueUrl=source, MaxNumberOfMessages=10).get("Messages", [])
-        if not got:
-            break
-        for message in got:
-            sqs.send_message(QueueUrl=target, MessageBody=message["Body"])
-            sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
-        moved += len(got)
+    for message in _received(source, min(most, depth(f"{name}-dlq"))):
+        body = message["Body"]
+        if body in sent:
+            continue  # it was put back, or is there twice: the next call sends it on
+        attributes = message.get("MessageAttributes")
+        more: Any = {"MessageAttributes": attributes} if attributes else {}
+        sqs.send_message(QueueUrl=target, MessageBody=body, **more)
+        sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+        sent.add(body)
+        moved += 1
     return moved
+
+
+def take_dead_letters(promotion_id: str, take: Callable[[str], None], most: int = 1000) -> int:
+    """Give each event of a promotion among the journal's dead letters to `take`; returns how many.
+
+    A message is deleted once `take` has returned. The others stay, hidden for half a minute. At
+    most `most` messages are looked at. A stage without such a queue has no dead letters; that is
+    counted, because SQS says the same of a queue that the function may not access.
+
+    Raises:
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
+    """
+    sqs = clients.sqs()
+    name = f"{_journal()}-dlq"
+    try:
+        if depth(name) == 0:
+            return 0
+    except sqs.exceptions.QueueDoesNotExist:
+        telemetry.count("queue_missing", queue=name)
+        return 0
+    url = _url(name)
+    taken = 0
+    for message in _received(url, most):
+        if _promotion_of(message["Body"]) != promotion_id:
+            continue
+        take(message["Body"])
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        taken += 1
+    return taken
+
+
+def _promotion_of(body: str) -> str | None:
+    try:
+        return events.parse(body).promotion_id
+    except InvalidEvent:
+        return None
+
+
+# Long enough that one call meets no message twice, short enough for the next call.
+_HIDDEN_S = 30
+# SQS asks only some of its servers, so one empty answer does not prove that the queue is empty.
+_EMPTY_ANSWERS = 3
+
+
+def _received(url: str, most: int) -> Iterator["MessageTypeDef"]:
+    """Up to `most` messages of a queue, each once while it stays hidden."""
+    sqs = clients.sqs()
+    seen: set[str] = set()
+    empty = 0
+    while len(seen) < most and empty < _EMPTY_ANSWERS:
+        got = sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=min(10, most - len(seen)),
+            VisibilityTimeout=_HIDDEN_S,
+            MessageAttributeNames=["All"],
+        ).get("Messages", [])
+        new = [message for message in got if message["MessageId"] not in seen]
+        empty = 0 if new else empty + 1
+        for message in new:
+            seen.add(message["MessageId"])
+            yield message
 
 
 def _peek(name: str, sample: int) -> list[str]:
@@ -74,12 +143,6 @@ def _peek(name: str, sample: int) -> list[str]:
         QueueUrl=_url(name), MaxNumberOfMessages=min(sample, 10), VisibilityTimeout=0
     )
     return [message["Body"] for message in got.get("Messages", [])]
-
-
-def _counts(name: str) -> dict[str, int]:
-    answer = clients.sqs().get_queue_attributes(QueueUrl=_url(name), AttributeNames=_COUNTS)
-    counts: dict[str, str] = dict(answer["Attributes"].items())
-    return {count: int(counts[count]) for count in _COUNTS}
 
 
 def _url(name: str) -> str:
@@ -96,12 +159,18 @@ def journal_drained(waited_s: float) -> bool:
     """True when what was sent `waited_s` ago has arrived in the journal.
 
     That is sure when its queue is empty, by two looks in a row. Other sales may never let it be;
-    then it is as good as sure after 150 seconds without a backlog.
+    then it is as good as sure after 150 seconds without a backlog. What is being tried counts:
+    a journal whose every write fails has all its messages in flight, and has drained nothing.
 
     Raises:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
     """
-    name = "events" if settings().publisher == "sqs" else "journal"
-    if waited_s >= _PATIENCE_S and _counts(name)[_WAITING] < _BACKLOG:
+    waiting = depth(_journal())
+    if waited_s >= _PATIENCE_S and waiting < _BACKLOG:
         return True
-    return depth(name) == 0 and depth(name) == 0
+    return waiting == 0 and depth(_journal()) == 0
+
+
+def _journal() -> str:
+    """The queue that the journal is fed from."""
+    return "events" if settings().publisher == "sqs" else "journal"

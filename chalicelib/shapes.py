@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+_CENT = Decimal("0.01")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coupon:
     """A customer's coupon.
 
     Times are epoch ms; `discount` is what the price is multiplied by. state: GRABBED, PAID,
-    RELEASED or REFUND_DUE. What does not apply is None, and left out of the JSON.
+    RELEASED, REFUND_DUE or REVOKED; `reason` is why a coupon is no longer valid, and `moved_to` the
+    id of the coupon that replaces it. What does not apply is None, and left out of the JSON.
     """
 
     promotion_id: str
@@ -23,6 +26,8 @@ class Coupon:
     price: Decimal | None = None
     paid_at: int | None = None
     payment_reference: str | None = None
+    moved_to: str | None = None
+    reason: str | None = None
 
     @property
     def coupon_id(self) -> str:
@@ -44,6 +49,8 @@ class Coupon:
                 price=self.price,
                 paidAt=self.paid_at,
                 paymentReference=self.payment_reference,
+                movedTo=self.moved_to,
+                reason=self.reason,
             ),
         }
 
@@ -128,8 +135,8 @@ class Item:
 
 
 def price_of(list_price: Decimal, discount: Decimal) -> Decimal:
-    """List price x discount, rounded half up to the cent."""
-    return (list_price * discount).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    """List price x discount, rounded half up to the cent; one cent at least: nothing is free."""
+    return max(_CENT, (list_price * discount).quantize(_CENT, ROUND_HALF_UP))
 
 
 def _known(**values: Any) -> dict[str, Any]:

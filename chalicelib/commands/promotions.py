@@ -10,13 +10,12 @@ from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
-from pynamodb.models import Model
 from redis import Redis
 
 from chalicelib.commands import scripts
 from chalicelib.commands.fold import restocks_as_text
 from chalicelib.commands.offer import Offer
-from chalicelib.tables import TableMeta, TableName, refused_by_condition
+from chalicelib.tables import Row, TableMeta, TableName, readable, reads_row, refused_by_condition
 
 LIVE = "LIVE"
 
@@ -34,7 +33,7 @@ class LiveIndex(GlobalSecondaryIndex["PromotionRow"]):
     finish_time = NumberAttribute(range_key=True, attr_name="finishTime")
 
 
-class PromotionRow(Model):
+class PromotionRow(Row):
     """One promotion as the admin wants it; `closed_as` once it is over. Times in epoch ms.
 
     revision: counts the edits and restocks that the store has taken; a row never goes back to an
@@ -90,8 +89,13 @@ class PromotionRow(Model):
         """Where it is in the list of live promotions: see `live_promotions`."""
         return f"{int(self.finish_time)} {self.promotion_id}"
 
+    @reads_row
     def offer(self) -> Offer:
-        """The offer in the row."""
+        """The offer in the row.
+
+        Raises:
+            UnreadableRow: it is not as the model says.
+        """
         return Offer(
             number_of_coupons=int(self.number_of_coupons),
             discount=Decimal(self.discount),
@@ -103,15 +107,31 @@ class PromotionRow(Model):
             admission=self.admission or "open",
         )
 
+    @reads_row
     def exact_price(self) -> Decimal | None:
-        """What a unit costs; None without an item."""
+        """What a unit costs; None without an item.
+
+        Raises:
+            UnreadableRow: it is not as the model says.
+        """
         return None if self.price is None else Decimal(self.price)
+
+    def checked(self) -> "PromotionRow":
+        """The row itself, if it is as the model says.
+
+        Raises:
+            UnreadableRow: it is not.
+        """
+        self.offer()
+        self.exact_price()
+        return self
 
 
 def live_promotions(after: str = "") -> Iterator[PromotionRow]:
     """The promotions that are not over, those that end first at the front.
 
-    `after` is a place in this list, to go on behind it.
+    `after` is a place in this list, to go on behind it. A row that can't be read is counted and left
+    out; `live_ids` has its id.
     """
     start: Any = None
     if after:
@@ -121,7 +141,8 @@ def live_promotions(after: str = "") -> Iterator[PromotionRow]:
             "finishTime": {"N": finish_time},
             "promotionId": {"S": promotion_id},
         }
-    return iter(PromotionRow.live_index.query(LIVE, last_evaluated_key=start))
+    rows = PromotionRow.live_index.query(LIVE, last_evaluated_key=start)
+    return readable(rows, PromotionRow.checked)
 
 
 def place_time(place: str) -> int:
@@ -130,12 +151,13 @@ def place_time(place: str) -> int:
 
 
 def live_ids() -> list[str]:
-    """The ids of the promotions that are not over."""
-    return [row.promotion_id for row in live_promotions()]
+    """The ids of the promotions that are not over, also of rows that can't be read."""
+    found = PromotionRow.live_index.query(LIVE, attributes_to_get=["promotionId"])
+    return [row.promotion_id for row in found]
 
 
 def all_ids() -> list[str]:
-    """The ids of all promotions there ever were."""
+    """The ids of all promotions there ever were, also of rows that can't be read."""
     return [row.promotion_id for row in PromotionRow.scan(attributes_to_get=["promotionId"])]
 
 
@@ -143,6 +165,7 @@ def find_promotion(promotion_id: str) -> PromotionRow | None:
     """A promotion's row, as written last.
 
     Raises:
+        UnreadableRow: it is there, and an attribute of it has another type.
         pynamodb.exceptions.GetError: the table can't be read.
     """
     try:

@@ -56,6 +56,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "FINISHED": (410, "The promotion is over"),
     "CANCELLED": (410, "The promotion was cancelled"),
     "STORE_ERROR": (500, "The store refused; nothing is known to have changed"),
+    "ROW_UNREADABLE": (500, "A row of a table can't be read"),
     "RECOVERING": (503, "The promotion is being recovered"),
     "TOKENS_UNAVAILABLE": (503, "The server can't give or check tokens just now"),
     "STORE_UNAVAILABLE": (503, "The store does not answer"),

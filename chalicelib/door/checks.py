@@ -7,10 +7,11 @@ Schema that the OpenAPI document shows.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Beyond the year 2100 a time is a mistake, and 13 digits are exact in Lua's %.14g.
 MAX_TIME_MS = 4_102_444_800_000
 # What has fewer digits is meant as seconds, or as a day without dashes. As milliseconds it would be
@@ -125,7 +126,7 @@ def _time_ms(value: Any) -> int:
         if isinstance(value, str) and not DIGITS.fullmatch(value):
             parsed = datetime.fromisoformat(_padded(value))
             aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-            return _whole(int(aware.timestamp() * 1000), 0, MAX_TIME_MS)
+            return _whole((aware - _EPOCH) // timedelta(milliseconds=1), 0, MAX_TIME_MS)
         return _whole(value, _LEAST_TIME_MS if _whole(value, 0, MAX_TIME_MS) else 0, MAX_TIME_MS)
     except (ValueError, OverflowError, Fault):
         message = (

@@ -13,6 +13,7 @@ from chalicelib.door import answers
 from chalicelib.door.answers import Answer
 from chalicelib.door.identity import Forbidden, Unauthorized
 from chalicelib.door.validation import InvalidInput
+from chalicelib.tables import UnreadableRow
 
 # What a store says that is there but can't serve just now, mostly during a fail-over.
 _STORE_AWAY = (
@@ -50,8 +51,15 @@ def honestly(view: Callable[[], Answer]) -> Answer:
         return _outage("STORE_UNAVAILABLE" if away else "STORE_ERROR", error)
     except (NotOnRecord, *AWS_ERRORS) as error:
         return _outage("QUEUE_UNAVAILABLE", error)
-    except PynamoDBException as error:
-        return _outage("TABLE_UNAVAILABLE", error)
+    except (UnreadableRow, PynamoDBException) as error:
+        return _of_table(error)
+
+
+def _of_table(error: UnreadableRow | PynamoDBException) -> Answer:
+    if isinstance(error, UnreadableRow):
+        error.count()
+        return answers.problem("ROW_UNREADABLE")
+    return _outage("TABLE_UNAVAILABLE", error)
 
 
 def _outage(code: str, error: Exception) -> Answer:

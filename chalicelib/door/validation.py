@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from chalicelib.door.checks import DIGITS, ID
 from chalicelib.door.models import Field, Model
 
 MAX_BODY_BYTES = 16 * 1024
+_IS_TWICE = "is there twice"
 
 
 class InvalidInput(Exception):
@@ -176,13 +177,36 @@ def path_id(field: Field, value: str) -> str:
     return str(_read(Model("Path", "a path", (field,)), {field.name: unquote(value)})[field.name])
 
 
-def query_from(model: Model, query: Mapping[str, str] | None) -> dict[str, Any]:
-    """The parameters of a query string.
+def query_from(model: Model, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The parameters of a query string, from all values of each.
 
     Raises:
-        InvalidInput: names each bad parameter.
+        InvalidInput: names each bad parameter, also one of the model that is there twice.
     """
-    return _read(model, query or {})
+    faults: dict[str, str] = {}
+    values = model.read(_last_values(query), faults)
+    _refuse(faults | _twice(model, query))
+    return values
+
+
+def once_each(model: Model, query: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The parameters of a query string as they are; none of `model` may be there twice.
+
+    Raises:
+        InvalidInput: names what is there twice.
+    """
+    _refuse(_twice(model, query))
+    return _last_values(query)
+
+
+def _last_values(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    return {name: values[-1] for name, values in query.items() if values}
+
+
+def _twice(model: Model, query: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Faults of what is there twice: of two, nobody could say which is meant."""
+    names = (field.name for field in model.fields)
+    return {name: _IS_TWICE for name in names if len(query.get(name, ())) > 1}
 
 
 def _read(model: Model, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +235,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         twice = sorted(name for name, count in counts.items() if count > 1)
-        raise InvalidInput({models.shortened(name): "is there twice" for name in twice})
+        raise InvalidInput({models.shortened(name): _IS_TWICE for name in twice})
     return values
 
 

@@ -1,20 +1,20 @@
 """The active promotions table: what is on sale, and how much is left.
 
-A row is made of three parts that arrive in any order: the offer (written once, by the start),
-the state (of the newest of start and finish) and the counts (of the newest event of all). Each
+A row is made of three parts that arrive in any order: the offer (of the newest start or recovery),
+the state (of the newest start, end or recovery) and the counts (of the newest event of all). Each
 part has its own version, so a finish that comes before its start still ends as finished.
 """
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import Attribute, NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
-from pynamodb.models import Model
 
 from chalicelib import telemetry
 from chalicelib.events import (
@@ -22,10 +22,18 @@ from chalicelib.events import (
     Event,
     PromotionCancelled,
     PromotionEnded,
+    PromotionRecovered,
     PromotionStarted,
 )
 from chalicelib.shapes import Item, Promotion
-from chalicelib.tables import TableMeta, TableName, not_newer_than, refused_by_condition
+from chalicelib.tables import (
+    Row,
+    TableMeta,
+    TableName,
+    not_newer_than,
+    reads_row,
+    refused_by_condition,
+)
 
 
 class ByState(GlobalSecondaryIndex["ActivePromotionRow"]):
@@ -41,8 +49,12 @@ class ByState(GlobalSecondaryIndex["ActivePromotionRow"]):
     finish_time = NumberAttribute(range_key=True, attr_name="finishTime")
 
 
-class ActivePromotionRow(Model):
-    """One promotion that has started. Times in epoch ms."""
+class ActivePromotionRow(Row):
+    """One promotion that has an event. Times in epoch ms.
+
+    offer_version, state_version, version: of the newest event that the offer, the state and the
+    counts reflect.
+    """
 
     class Meta(TableMeta):
         """Where the table is."""
@@ -58,6 +70,7 @@ class ActivePromotionRow(Model):
     item_id = UnicodeAttribute(null=True, attr_name="itemId")
     price = UnicodeAttribute(null=True)
     admission = UnicodeAttribute(null=True)
+    offer_version = NumberAttribute(null=True, attr_name="offerVersion")
     state = UnicodeAttribute(null=True)
     state_version = NumberAttribute(null=True, attr_name="stateVersion")
     stock = NumberAttribute(null=True)
@@ -67,8 +80,13 @@ class ActivePromotionRow(Model):
     version = NumberAttribute(null=True)
     by_state = ByState()
 
+    @reads_row
     def to_promotion(self, item: Item | None) -> Promotion:
-        """The row as the API's promotion, selling `item`; the start must have arrived."""
+        """The row as the API's promotion, selling `item`; the start must have arrived.
+
+        Raises:
+            UnreadableRow: it is not as the model says.
+        """
         return Promotion(
             promotion_id=self.promotion_id,
             number_of_coupons=int(self.stock),
@@ -85,9 +103,21 @@ class ActivePromotionRow(Model):
             admission=self.admission,
         )
 
+    @reads_row
+    def counts(self) -> tuple[int, dict[str, int]] | None:
+        """(version, counts by name); None before the first event.
+
+        Raises:
+            UnreadableRow: it is not as the model says.
+        """
+        if self.version is None:
+            return None
+        names = ("stock", "available", "held", "sold")
+        return int(self.version), {name: int(getattr(self, name)) for name in names}
+
 
 def that_matter(events: Iterable[AnyEvent]) -> set[tuple[str, int]]:
-    """Of a batch, what has to touch the table: all starts and ends, and the newest counts.
+    """Of a batch, what has to touch the table: what changes offer or state, and the newest counts.
 
     Named by promotion and version.
 
@@ -98,7 +128,7 @@ def that_matter(events: Iterable[AnyEvent]) -> set[tuple[str, int]]:
     for event in events:
         if not isinstance(event, Event):
             continue
-        if isinstance(event, PromotionStarted | PromotionEnded):
+        if _state_after(event) is not None:
             needed.add((event.promotion_id, event.version))
         newest[event.promotion_id] = max(event.version, newest.get(event.promotion_id, 0))
     return needed | set(newest.items())
@@ -117,29 +147,50 @@ def on_event(event: AnyEvent, *, again: bool = False) -> None:
         return
     _put_counts(event, again=again)
     # The state comes last: it is what a reader finds a row by, and the row must be whole then.
-    if isinstance(event, PromotionStarted):
-        _put_offer(event)
-        _put_state(event, "ON_SALE", again=again)
-    if isinstance(event, PromotionEnded):
-        cancelled = isinstance(event, PromotionCancelled)
-        _put_state(event, "CANCELLED" if cancelled else "FINISHED", again=again)
+    state = _state_after(event)
+    if state is None:
+        return
+    if isinstance(event, PromotionStarted | PromotionRecovered):
+        _put_offer(event, again=again)
+    _put_state(event, state, again=again)
 
 
-def _put_offer(event: PromotionStarted) -> None:
-    actions: list[Action] = [
-        ActivePromotionRow.discount.set(str(event.discount)),
-        ActivePromotionRow.publish_time.set(event.opens_at),
-        ActivePromotionRow.finish_time.set(event.closes_at),
-        ActivePromotionRow.coupons_per_customer.set(event.coupons_per_customer),
-        ActivePromotionRow.hold_seconds.set(event.hold_seconds),
+def _state_after(event: Event) -> str | None:
+    """The promotion's state that an event tells; None where it tells none."""
+    match event:
+        case PromotionStarted():
+            return "ON_SALE"
+        case PromotionRecovered():
+            return event.state
+        case PromotionCancelled():
+            return "CANCELLED"
+        case PromotionEnded():
+            return "FINISHED"
+    return None
+
+
+def _put_offer(event: PromotionStarted | PromotionRecovered, *, again: bool) -> None:
+    """Each event that tells of the offer has all of it: what it leaves out is not there."""
+    row = ActivePromotionRow
+    told: list[tuple[Attribute[Any], Any]] = [
+        (row.discount, _text(event.discount)),
+        (row.publish_time, event.opens_at),
+        (row.finish_time, event.closes_at),
+        (row.coupons_per_customer, event.coupons_per_customer),
+        (row.hold_seconds, event.hold_seconds),
+        (row.item_id, event.item_id),
+        (row.price, _text(event.price)),
+        (row.admission, event.admission),
+        (row.offer_version, event.version),
     ]
-    if event.item_id is not None:
-        actions.append(ActivePromotionRow.item_id.set(event.item_id))
-    if event.price is not None:
-        actions.append(ActivePromotionRow.price.set(str(event.price)))
-    if event.admission is not None:
-        actions.append(ActivePromotionRow.admission.set(event.admission))
-    ActivePromotionRow(event.promotion_id).update(actions=actions)
+    actions: list[Action] = [
+        attribute.remove() if value is None else attribute.set(value) for attribute, value in told
+    ]
+    _update_if(event, not_newer_than(event, row.offer_version, again=again), actions)
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _put_state(event: Event, state: str, *, again: bool) -> None:

@@ -121,7 +121,18 @@ def _bury(record: SQSRecord) -> None:
     """Into the dead-letter queue with it; should that fail, it gets there by itself, later."""
     sqs = clients.sqs()
     dead_letters = _queue_url(sqs, f"{record.event_source_arn}-dlq")
-    sqs.send_message(QueueUrl=dead_letters, MessageBody=record.body)
+    more: Any = {"MessageAttributes": attributes} if (attributes := _attributes(record)) else {}
+    sqs.send_message(QueueUrl=dead_letters, MessageBody=record.body, **more)
+
+
+def _attributes(record: SQSRecord) -> dict[str, dict[str, str]]:
+    """The message's attributes as SQS takes them; Lambda spells them otherwise."""
+    told: dict[str, Mapping[str, Any]] = record.get("messageAttributes") or {}
+    return {
+        name: {"DataType": value["dataType"], "StringValue": value["stringValue"]}
+        for name, value in told.items()
+        if value.get("stringValue") is not None
+    }
 
 
 def _delete(records: list[Mapping[str, Any]]) -> None:

@@ -7,12 +7,26 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import PutError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
-from pynamodb.models import Model
 
 from chalicelib import telemetry
-from chalicelib.events import AnyEvent, CouponEvent
+from chalicelib.events import (
+    AnyEvent,
+    CouponEvent,
+    CouponReleased,
+    CouponRevoked,
+    RefundRecorded,
+)
 from chalicelib.shapes import Coupon, coupon_id
-from chalicelib.tables import TableMeta, TableName, not_newer_than, refused_by_condition
+from chalicelib.tables import (
+    Row,
+    TableMeta,
+    TableName,
+    not_newer_than,
+    reads_row,
+    refused_by_condition,
+)
+
+_WITH_REASON = (CouponReleased, RefundRecorded, CouponRevoked)
 
 
 class ByNumber(GlobalSecondaryIndex["CouponRow"]):
@@ -28,8 +42,11 @@ class ByNumber(GlobalSecondaryIndex["CouponRow"]):
     number = NumberAttribute(range_key=True)
 
 
-class CouponRow(Model):
-    """One coupon; `version` is that of the newest event it reflects. Times in epoch ms."""
+class CouponRow(Row):
+    """One coupon; `version` is that of the newest event it reflects. Times in epoch ms.
+
+    `reason` is why the coupon is no longer valid; `moved_to` the number that replaces this one.
+    """
 
     class Meta(TableMeta):
         """Where the table is."""
@@ -48,10 +65,20 @@ class CouponRow(Model):
     price = UnicodeAttribute(null=True)
     paid_at = NumberAttribute(null=True, attr_name="paidAt")
     payment_reference = UnicodeAttribute(null=True, attr_name="paymentReference")
+    moved_to = NumberAttribute(null=True, attr_name="movedTo")
+    reason = UnicodeAttribute(null=True)
     by_number = ByNumber()
 
+    @reads_row
     def to_coupon(self) -> Coupon:
-        """The row as the API's coupon."""
+        """The row as the API's coupon.
+
+        Raises:
+            UnreadableRow: it is not as the model says.
+        """
+        moved_to = (
+            None if self.moved_to is None else coupon_id(self.promotion_id, int(self.moved_to))
+        )
         return Coupon(
             promotion_id=self.promotion_id,
             customer_id=self.customer_id,
@@ -63,6 +90,8 @@ class CouponRow(Model):
             price=None if self.price is None else Decimal(self.price),
             paid_at=None if self.paid_at is None else int(self.paid_at),
             payment_reference=self.payment_reference,
+            moved_to=moved_to,
+            reason=self.reason,
         )
 
 
@@ -92,6 +121,8 @@ def on_event(event: AnyEvent, *, again: bool = False) -> None:
         price=None if event.price is None else str(event.price),
         paid_at=event.paid_at,
         payment_reference=event.payment_reference,
+        moved_to=event.moved_to if isinstance(event, CouponRevoked) else None,
+        reason=event.reason if isinstance(event, _WITH_REASON) else None,
     )
     try:
         row.save(condition=not_newer_than(event, CouponRow.version, again=again))

@@ -9,17 +9,20 @@ from chalicelib.projections import active_promotions, coupons
 
 def rebuild_coupons(events: Iterable[AnyEvent]) -> int:
     """Write each coupon's row anew from its newest event; returns how many rows that is."""
-    newest: dict[tuple[str, int], CouponEvent] = {}
+    newest: dict[tuple[str, str, int], CouponEvent] = {}
     for event in events:
         if isinstance(event, CouponEvent):
-            newest[event.customer_id, event.number] = event
+            coupon_key = event.customer_id, event.promotion_id, event.number
+            known = newest.get(coupon_key)
+            if known is None or known.version < event.version:
+                newest[coupon_key] = event
     for coupon in newest.values():
         coupons.on_event(coupon, again=True)
     return len(newest)
 
 
 def rebuild_active_promotions(events: Iterable[AnyEvent]) -> int:
-    """Write the promotion's row anew from its start, its end and its newest counts."""
+    """Write the promotion's row anew from its starts, its ends and its newest counts."""
     told = list(events)
     needed = active_promotions.that_matter(told)
     for event in told:

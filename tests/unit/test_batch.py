@@ -12,6 +12,7 @@ from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.events import AnyEvent
 from chalicelib.journal import EventRow
+from chalicelib.projections import batch
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.batch import BatchFailed
 from chalicelib.projections.coupons import CouponRow
@@ -121,6 +122,22 @@ def test_what_can_not_be_read_goes_to_the_dlq_at_its_first_delivery(
     assert feed(clients.sqs(), Source(url, arn), handler) == 1
     assert (bodies(url), bodies(dlq)) == ([], [POISON])
     assert metrics(capsys.readouterr().out, "message_unreadable")
+
+
+def test_what_can_not_be_read_keeps_its_attributes_in_the_dlq(aws: None) -> None:
+    _, dlq = queue_with_dlq("journal")
+    told = {"stringValue": "CouponPaid", "dataType": "String"}
+    record = {
+        "messageId": "1",
+        "receiptHandle": "r",
+        "body": POISON,
+        "messageAttributes": {"type": told},
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:seckill-local-journal",
+    }
+    batch.project([record], journal.append)  # type: ignore[arg-type]
+    got = clients.sqs().receive_message(QueueUrl=dlq, MessageAttributeNames=["All"])
+    [message] = got["Messages"]
+    assert message["MessageAttributes"]["type"]["StringValue"] == "CouponPaid"
 
 
 def test_what_can_not_be_read_is_not_lost_when_the_dlq_is_away(aws: None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.door.checks import MAX_TIME_MS, NO_END, discount
+from chalicelib.door.checks import MAX_TIME_MS, NO_END, discount, time_ms
 from chalicelib.door.models import OFFER
 from chalicelib.shapes import number
 from tests.unit.conftest import Http
@@ -208,6 +208,35 @@ def test_a_bad_query_is_refused_by_name(http: Ask, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/query/coupons/alice?limit=1&limit=2", "limit"),
+        ("GET", "/query/coupons/alice?after=a&after=a", "after"),
+        ("GET", "/query/promotions/sale/coupons?after=1&limit=1&after=2", "after"),
+        ("GET", "/admin/promotions?limit=1&limit=1", "limit"),
+        ("GET", "/admin/promotions/sale/coupons?state=PAID&state=REVOKED", "state"),
+        ("DELETE", "/command/coupons/sale-2?customerId=alice&customerId=bob", "customerId"),
+    ],
+)
+def test_a_query_that_names_a_field_twice_is_refused(
+    http: Ask, method: str, path: str, name: str
+) -> None:
+    answer = http(method, path)
+    assert (answer.status, answer.body["code"]) == (400, "INVALID")
+    assert answer.body["errors"] == {name: "is there twice"}
+
+
+def test_a_query_that_names_a_customer_twice_is_refused_beside_a_body_too(http: Ask) -> None:
+    path = "/command/coupons/sale-2?customerId=alice&customerId=bob"
+    answer = http("DELETE", path, {"customerId": "alice"})
+    assert (answer.status, answer.body["errors"]) == (400, {"customerId": "is there twice"})
+
+
+def test_what_a_query_says_besides_may_be_there_twice(http: Ask) -> None:
+    assert http("GET", "/query/coupons/alice?source=mail&source=app").status == 200
+
+
+@pytest.mark.parametrize(
     ("given", "meant"),
     [
         ("2029-9-1T8:00:00Z", datetime(2029, 9, 1, 8, tzinfo=UTC)),
@@ -220,6 +249,17 @@ def test_times_need_no_leading_noughts(
 ) -> None:
     answer = http("POST", "/admin/promotions", {**offer, "finishTime": given})
     assert (answer.status, answer.body["finishTime"]) == (201, meant.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("second", "at"),
+    [("2038-08-15T15:00:50", 2_165_497_250_000), ("2004-03-15T07:55:47", 1_079_337_347_000),
+     ("2029-12-01T10:00:00", 1_890_813_600_000)],
+)  # fmt: skip
+def test_the_milliseconds_of_an_iso_8601_time_are_exact(second: str, at: int) -> None:
+    for ms in range(1000):
+        assert time_ms.take(f"{second}.{ms:03d}Z") == at + ms
+    assert time_ms.take(f"{second}.999999Z") == at + 999
 
 
 @pytest.mark.parametrize("given", [0, "0", 10**12, str(10**12), "1990-01-01"])

@@ -1,11 +1,13 @@
 """Items, and the prices that promotions have by them."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from chalicelib.projections import active_promotions
+from chalicelib.shapes import price_of
 from tests.unit.conftest import Http, create
 from tests.unit.test_http import receive
 
@@ -26,6 +28,15 @@ def test_a_price_is_list_price_times_discount_to_the_cent(http: Ask, offer: dict
     assert http("POST", "/command/coupons", body).body["price"] == 3.0
     cheap = {"customerId": "alice", "price": 0.01, "amount": 0.01}
     assert http("POST", f"/command/coupons/{sale}-1/payment", cheap).body["price"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("list_price", "discount", "price"),
+    [("0.04", "0.1", "0.01"), ("0.01", "0.0001", "0.01"), ("0.01", "1", "0.01"),
+     ("0.15", "0.1", "0.02"), ("19.99", "0.15", "3.00")],
+)  # fmt: skip
+def test_nothing_is_free(list_price: str, discount: str, price: str) -> None:
+    assert price_of(Decimal(list_price), Decimal(discount)) == Decimal(price)
 
 
 def test_an_item_can_be_edited_and_a_set_price_stays(http: Ask, offer: dict[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,16 +16,23 @@ from pynamodb.models import Model
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.events import (
+    GENERATION,
     AnyEvent,
     CouponGrabbed,
+    CouponReleased,
+    CouponRevoked,
     PromotionFinished,
+    PromotionRecovered,
     PromotionStarted,
+    RefundRecorded,
     from_mapping,
 )
 from chalicelib.journal import ConflictRow, EventRow
 from chalicelib.projections import active_promotions, coupons, journal
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
+from chalicelib.projections.rebuild import rebuild_active_promotions, rebuild_coupons
+from chalicelib.queries.coupons import coupon_by_id
 from chalicelib.queries.promotions import active_promotion
 from chalicelib.queries.promotions import active_promotions as on_sale
 from tests.unit.conftest import Broker, metrics
@@ -52,11 +60,21 @@ def table(model: type[Model]) -> list[dict[str, Any]]:
 
 def folded(model: type[Model], events: Sequence[AnyEvent]) -> list[dict[str, Any]]:
     """The table that `events` make, in a world of its own."""
-    with mock_aws():
-        model.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
+    with in_a_world_of_its_own(model):
         for event in events:
             PROJECTIONS[model](event)
         return table(model)
+
+
+@contextmanager
+def in_a_world_of_its_own(
+    *models: type[Model],
+) -> Iterator[Callable[[type[Model]], list[dict[str, Any]]]]:
+    """With empty tables; gives what reads them."""
+    with mock_aws():
+        for model in models:
+            model.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
+        yield table
 
 
 @pytest.mark.parametrize("model", PROJECTIONS)
@@ -143,6 +161,114 @@ def test_counts_that_come_before_the_start_show_nothing_until_it_comes(
     shown = active_promotion(sale)
     assert shown is not None
     assert (shown.state, shown.available) == ("ON_SALE", 4)
+
+
+COUNTS: dict[str, Any] = {
+    "promotion_id": "sale", "at": 1, "stock": 5, "available": 5, "held": 0, "sold": 0,
+}  # fmt: skip
+OFFER: dict[str, Any] = {
+    "discount": Decimal("0.5"), "opens_at": 1, "closes_at": 9, "coupons_per_customer": 1,
+    "hold_seconds": 0,
+}  # fmt: skip
+SOLD_AS: dict[str, Any] = {"price": Decimal("10.00"), "item_id": "kettle", "admission": "token"}
+
+
+def recovered(state: str | None, *, version: int = GENERATION + 1, **more: Any) -> AnyEvent:
+    told: dict[str, Any] = {**COUNTS, **(OFFER if state else {}), **more}
+    return PromotionRecovered(version=version, reason="STATE_LOST", lost=1, state=state, **told)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_newer_offer_replaces_the_older_one_whole_in_any_order(aws: None, order: int) -> None:
+    older = PromotionStarted(version=1, **COUNTS, **{**OFFER, **SOLD_AS})
+    newer = PromotionStarted(
+        version=GENERATION + 2, **COUNTS, **{**OFFER, "discount": Decimal("0.4")}
+    )
+    for event in (older, newer)[::order]:
+        active_promotions.on_event(event)
+    shown = active_promotion("sale")
+    assert shown is not None
+    assert (shown.discount, shown.price, shown.item_id) == (Decimal("0.4"), None, None)
+    assert shown.admission is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_sale_that_a_recovery_has_opened_again_is_listed(aws: None, order: int) -> None:
+    told = [
+        PromotionStarted(version=1, **COUNTS, **OFFER),
+        PromotionFinished(version=3, reason="SOLD_OUT", **COUNTS),
+        recovered("ON_SALE", **SOLD_AS),
+    ]
+    for event in told[::order]:
+        active_promotions.on_event(event)
+    assert [(p.promotion_id, p.price) for p in on_sale()] == [("sale", Decimal("10.00"))]
+    assert rebuild_active_promotions(told[::order]) == 1
+    assert [(p.promotion_id, p.price) for p in on_sale()] == [("sale", Decimal("10.00"))]
+
+
+@pytest.mark.parametrize("state", ["SCHEDULED", "FINISHED", "CANCELLED"])
+def test_a_sale_that_a_recovery_did_not_open_is_not_listed(aws: None, state: str) -> None:
+    active_promotions.on_event(PromotionStarted(version=1, **COUNTS, **OFFER))
+    active_promotions.on_event(recovered(state))
+    assert on_sale() == []
+    assert active_promotion("sale") is None
+    assert ActivePromotionRow.get("sale").state == state
+
+
+def test_a_recovery_of_an_earlier_release_changes_the_counts_only(aws: None) -> None:
+    active_promotions.on_event(PromotionStarted(version=1, **COUNTS, **OFFER))
+    active_promotions.on_event(recovered(None))
+    assert [p.promotion_id for p in on_sale()] == ["sale"]
+    assert ActivePromotionRow.get("sale").version == GENERATION + 1
+
+
+def test_a_recovery_that_says_a_state_is_never_passed_over_in_a_batch() -> None:
+    later = recovered(None, version=GENERATION + 2)
+    batch = [recovered("ON_SALE"), later]
+    assert active_promotions.that_matter(batch) == {(e.promotion_id, e.version) for e in batch}
+
+
+COUPON: dict[str, Any] = {
+    "customer_id": "alice", "number": 1, "discount": Decimal("0.5"), "grabbed_at": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "moved_to"),
+    [
+        (CouponReleased(version=2, reason="EXPIRED", **COUNTS, **COUPON), "EXPIRED", None),
+        (
+            RefundRecorded(version=2, reason="HOLD_EXPIRED", **COUNTS, **COUPON),
+            "HOLD_EXPIRED",
+            None,
+        ),
+        (CouponRevoked(version=2, reason="SOLD_TWICE", **COUNTS, **COUPON), "SOLD_TWICE", None),
+        (
+            CouponRevoked(version=2, reason="RENUMBERED", moved_to=7, **COUNTS, **COUPON),
+            "RENUMBERED",
+            "sale-7",
+        ),
+        (CouponGrabbed(version=2, **COUNTS, **COUPON), None, None),
+    ],
+)
+def test_a_coupon_shows_why_it_is_not_valid_and_which_one_replaces_it(
+    aws: None, event: AnyEvent, reason: str | None, moved_to: str | None
+) -> None:
+    coupons.on_event(event)
+    coupon = coupon_by_id("alice", "sale-1")
+    assert coupon is not None
+    shown = coupon.to_json()
+    assert (shown.get("reason"), shown.get("movedTo")) == (reason, moved_to)
+    assert None not in shown.values()
+
+
+def test_a_coupon_is_rebuilt_from_its_newest_event_in_any_order(aws: None) -> None:
+    told = [
+        CouponRevoked(version=GENERATION + 1, reason="SOLD_TWICE", **COUNTS, **COUPON),
+        CouponGrabbed(version=2, **COUNTS, **COUPON),
+    ]
+    assert rebuild_coupons(told) == 1
+    assert CouponRow.get("alice", "sale-1").state == "REVOKED"
 
 
 def test_another_event_under_the_same_version_is_a_conflict_and_overwrites_nothing(

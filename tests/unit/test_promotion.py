@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from chalicelib.commands.edit_promotion import (
     restock_promotion,
 )
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
-from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.promotions import PromotionRow, note_end
 from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
+from chalicelib.events import GENERATION
 from chalicelib.projections import active_promotions, coupons
 from tests.unit.conftest import Broker, Http, create, state_of
 from tests.unit.test_http import receive
@@ -264,6 +266,45 @@ def test_the_operator_sees_every_state_and_how_far_the_tables_are_behind(
     for event in receive("active-promotions"):
         active_promotions.on_event(event)
     assert http("GET", f"/admin/promotions/{live}").body["drift"] == 0
+
+
+def test_drift_counts_events_also_over_a_recovery(
+    http: Ask, offer: dict[str, Any], store: Redis
+) -> None:
+    sale = create(http, offer, publishTime=0)
+    http("POST", "/command/coupons", {"promotionId": sale, "customerId": "alice"})
+    [started, grabbed] = receive("active-promotions")
+
+    def drift(store_version: int, table_version: int) -> Any:
+        store.hset(scripts.key(sale, "promotion"), "version", store_version)
+        active_promotions.on_event(replace(grabbed, version=table_version))
+        return http("GET", f"/admin/promotions/{sale}").body["drift"]
+
+    active_promotions.on_event(started)
+    assert drift(2, 2) == 0
+    assert drift(7, 3) == 4
+    assert drift(GENERATION + 5, 3) == 5
+    assert drift(GENERATION + 5, GENERATION + 2) == 3
+    assert drift(3 * GENERATION + 4, GENERATION + 3) == 4
+    assert drift(GENERATION + 3, 2 * GENERATION + 9) == -9
+    assert drift(2 * GENERATION + 9, 2 * GENERATION + 9) == 0
+
+
+def test_a_live_sale_that_the_store_does_not_know_is_not_shown_as_scheduled(
+    http: Ask, offer: dict[str, Any], store: Redis
+) -> None:
+    sale, waiting = create(http, offer, publishTime=0), create(http, offer)
+    for promotion_id in (sale, waiting):
+        store.delete(scripts.key(promotion_id, "promotion"))
+    assert http("GET", f"/admin/promotions/{sale}").body["state"] == "RECOVERING"
+    assert http("GET", f"/admin/promotions/{waiting}").body["state"] == "RECOVERING"
+    for event in receive("active-promotions"):
+        active_promotions.on_event(event)
+    assert http("GET", f"/admin/promotions/{sale}").body["state"] == "ON_SALE"
+    note_end(sale, "SOLD_OUT")
+    assert http("GET", f"/admin/promotions/{sale}").body["state"] == "FINISHED"
+    note_end(sale, "CANCELLED")
+    assert http("GET", f"/admin/promotions/{sale}").body["state"] == "CANCELLED"
 
 
 def test_the_list_is_paged(http: Ask, offer: dict[str, Any]) -> None:
