@@ -10,6 +10,7 @@ HOLD ?= 0
 PAY ?= 1
 MINUTES ?= 2.5
 STAGE ?= dev
+HISTORIES ?= 200
 FILTER ?=
 # Processes that run tests: one more than the cores that `make test` is measured on.
 TESTERS ?= 3
@@ -19,7 +20,7 @@ UV := .venv/bin/uv
 READY := .venv/.ready
 SCANNER := .venv/checkov/.ready
 
-.PHONY: help install demo up token test check bench fuzz chaos e2e deploy smoke logs account keys destroy clean
+.PHONY: help install demo up token test check bench fuzz chaos simulate e2e deploy smoke logs account keys destroy clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -72,6 +73,9 @@ fuzz: $(READY) ## Random requests against every operation of the API, MINUTES= l
 
 chaos: $(READY) ## Faults of every kind under load, and a checker. SEED= MINUTES= PUBLISHER=
 	@$(PYTHON) -m chaos --minutes $(MINUTES) --publisher $(PUBLISHER) $(if $(SEED),--seed $(SEED))
+
+simulate: $(READY) ## Random histories with faults, in one process, and a judge. SEED= HISTORIES=
+	@$(PYTHON) -m simulate --seed $(or $(SEED),1) --histories $(HISTORIES)
 
 e2e: $(READY) ## Deploy what ships to an AWS emulator, sell through it, redeploy while it sells.
 	@$(PYTHON) -m e2e

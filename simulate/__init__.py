@@ -1,0 +1,1 @@
+"""Random histories of one sale: commands, time, messages and faults in any order, and a judge."""

@@ -1,0 +1,96 @@
+"""What operators were answered, against the journal."""
+
+from collections.abc import Callable, Iterator
+
+from simulate.case import Case
+from simulate.evidence import Answer
+
+_DONE = {
+    "create": ("CREATED", "REPEATED"),
+    "edit": ("EDITED",),
+    "restock": ("RESTOCKED", "REPEATED"),
+}
+# Possible stocks, each with the restocks that are in it.
+_Stocks = set[tuple[int, frozenset[str]]]
+
+
+def _stock(case: Case) -> Iterator[str]:
+    """The stock is the last offer's and each restock's once; without an answer, perhaps."""
+    newest = case.folded.newest
+    if newest is None:
+        return
+    stocks: _Stocks = {(case.answers("create")[0].asked["stock"], frozenset())}
+    for answer in case.evidence.answers:
+        if answer.what in ("edit", "restock"):
+            stocks = _after(case, stocks, answer)
+    possible = sorted({stock for stock, _ in stocks})
+    if newest["stock"] not in possible:
+        yield f"{newest['stock']}, and should be one of {possible}"
+
+
+def _after(case: Case, stocks: _Stocks, answer: Answer) -> _Stocks:
+    done = answer.outcome in _DONE[answer.what]
+    if not done and answer.outcome:
+        return stocks
+    if answer.what == "edit":
+        changed = {(answer.asked["stock"], keys) for _, keys in stocks}
+    else:
+        key = answer.asked["key"] or f"step {answer.first}"
+        changed = {
+            (stock, keys) if key in keys else (stock + answer.asked["add"], keys | {key})
+            for stock, keys in stocks
+        }
+    return changed if done and not _may_be_forgotten(case, answer) else stocks | changed
+
+
+def _may_be_forgotten(case: Case, answer: Answer) -> bool:
+    """Before the start only the store knows an offer, until a sign makes the table be asked.
+
+    A process that was suspended may have been overtaken, so its change may have been replaced.
+    """
+    started = case.folded.started
+    before_start = started is None or answer.began <= started["at"]
+    return (case.evidence.by_hand and before_start) or answer.first != answer.last
+
+
+def _offer(case: Case) -> Iterator[str]:
+    """The sale starts with the last offer that was answered, or a later one without an answer."""
+    started = case.folded.started
+    if started is None:
+        return
+    possible = [case.answers("create")[0].asked["limit"]]
+    for answer in case.answers("edit"):
+        if answer.outcome in _DONE["edit"] and not _may_be_forgotten(case, answer):
+            possible = []
+        if not answer.outcome or answer.outcome in _DONE["edit"]:
+            possible.append(answer.asked["limit"])
+    if started["couponsPerCustomer"] not in possible:
+        yield f"limit {started['couponsPerCustomer']}, and should be one of {possible}"
+
+
+def _cancelled(case: Case) -> Iterator[str]:
+    """A promotion whose cancellation was answered is cancelled."""
+    state = case.folded.state
+    for answer in case.answers("cancel"):
+        ended = state == "CANCELLED" or (case.evidence.set_back and state == "FINISHED")
+        if answer.outcome == "CANCELLED" and not ended:
+            yield f"step {answer.first}: it is {state}"
+
+
+def _created(case: Case) -> Iterator[str]:
+    """A promotion whose creation was answered is there, has started and has ended."""
+    for answer in case.answers("create"):
+        if answer.outcome not in _DONE["create"]:
+            continue
+        if case.evidence.promotion is None:
+            yield f"step {answer.first}: it is not in the table"
+        elif case.folded.state not in ("FINISHED", "CANCELLED"):
+            yield f"step {answer.first}: it is {case.folded.state} at the end"
+
+
+RULES: dict[str, Callable[[Case], Iterator[str]]] = {
+    "the stock is as answered": _stock,
+    "the offer is as answered": _offer,
+    "what was cancelled is cancelled": _cancelled,
+    "what was created starts and ends": _created,
+}

@@ -1,0 +1,144 @@
+"""Play random histories, judge each of them, and print the first one that fails as a script."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localstack.processes import LocalCloudError
+from simulate.acts import HANDLERS
+from simulate.chance import history
+from simulate.ending import forget, gather, heal
+from simulate.evidence import Evidence
+from simulate.judge import Violation, judge
+from simulate.lab import Lab, open_lab
+from simulate.shrink import shrink
+from simulate.steps import InvalidScript, Step, read_script, write_script
+from simulate.world import World
+
+_PROGRESS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A history that breaks a rule: as it was drawn, and shrunk."""
+
+    seed: int
+    violations: list[Violation]
+    script: str
+
+
+def main() -> int:
+    """Run; returns 0 only without violations."""
+    parser = argparse.ArgumentParser(prog="python -m simulate", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the first history; default 1")
+    parser.add_argument("--histories", type=int, default=200, help="how many; default 200")
+    parser.add_argument("--replay", type=Path, help="play the history in this file instead")
+    parser.add_argument(
+        "--all", action="store_true", help="go on after a violation, and show one of each kind"
+    )
+    arguments = parser.parse_args()
+    try:
+        with open_lab() as lab:
+            if arguments.replay:
+                return _replay(lab, read_script(arguments.replay.read_text()))
+            seeds = range(arguments.seed, arguments.seed + arguments.histories)
+            return _search(lab, seeds, go_on=arguments.all)
+    except (LocalCloudError, InvalidScript, OSError) as error:
+        print(f"seckill: {error}", file=sys.stderr)
+        return 1
+
+
+def play(lab: Lab, steps: list[Step]) -> Evidence:
+    """Play one history to its end."""
+    world = World(lab, steps)
+    world.play(HANDLERS)
+    heal(world)
+    evidence = gather(world)
+    forget(world)
+    return evidence
+
+
+def failures(lab: Lab, seeds: range, report: Callable[[int, int], None]) -> Iterator[Failure]:
+    """Play the histories of these seeds; those that break a rule, shrunk.
+
+    A rule that was broken before is not reported again.
+    """
+    known: set[str] = set()
+    steps = 0
+    for count, seed in enumerate(seeds, start=1):
+        played = history(seed)
+        steps += len(played)
+        found = judge(play(lab, played))
+        for rule in sorted({violation.rule for violation in found} - known):
+            known.add(rule)
+            yield shrunk(lab, seed, played, rule)
+        report(count, steps)
+
+
+def shrunk(lab: Lab, seed: int, played: list[Step], rule: str) -> Failure:
+    """The shortest history that breaks this rule."""
+
+    def fails(steps: list[Step]) -> bool:
+        return any(violation.rule == rule for violation in judge(play(lab, steps)))
+
+    shortest = shrink(played, fails)
+    return Failure(seed, judge(play(lab, shortest)), write_script(shortest))
+
+
+def _search(lab: Lab, seeds: range, *, go_on: bool) -> int:
+    progress = _Progress(len(seeds))
+    found = 0
+    for failure in failures(lab, seeds, progress.show):
+        found += 1
+        progress.clear()
+        _print_failure(failure)
+        if not go_on:
+            break
+    progress.clear()
+    violations = "1 violation" if found == 1 else f"{found} violations"
+    print(f"{progress.count} histories, {progress.steps} steps, {violations}")
+    return 1 if found else 0
+
+
+def _replay(lab: Lab, steps: list[Step]) -> int:
+    found = judge(play(lab, steps))
+    for violation in found:
+        print(violation)
+    print(f"1 history, {len(steps)} steps, {len(found)} violations")
+    return 1 if found else 0
+
+
+def _print_failure(failure: Failure) -> None:
+    print(f"# seed {failure.seed}; repeat with: python -m simulate --replay FILE")
+    rules = Counter(violation.rule for violation in failure.violations)
+    for violation in failure.violations:
+        if rules.pop(violation.rule, 0):
+            print(f"# {violation}")
+    print(failure.script)
+
+
+class _Progress:
+    """One line on a terminal; nothing elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.count = 0
+        self.steps = 0
+        self._shown_at = 0.0
+        self._terminal = sys.stdout.isatty()
+
+    def show(self, count: int, steps: int) -> None:
+        """So many histories are done."""
+        self.count, self.steps = count, steps
+        if self._terminal and time.monotonic() - self._shown_at > _PROGRESS_S:
+            self._shown_at = time.monotonic()
+            print(f"\r{count} of {self.total} histories, {steps} steps", end="", flush=True)
+
+    def clear(self) -> None:
+        """Make room for other output."""
+        if self._terminal:
+            print("\r\x1b[K", end="")
