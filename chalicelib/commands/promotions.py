@@ -130,8 +130,8 @@ class PromotionRow(Row):
 def live_promotions(after: str = "") -> Iterator[PromotionRow]:
     """The promotions that are not over, those that end first at the front.
 
-    `after` is a place in this list, to go on behind it. A row that can't be read is counted and left
-    out; `live_ids` has its id.
+    `after` is a place in this list, to go on behind it. A row that can't be read is counted and
+    left out; `live_ids` has its id.
     """
     start: Any = None
     if after:

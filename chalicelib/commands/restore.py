@@ -3,9 +3,9 @@
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.shapes import Coupon
 
-# The letters of coupon.lua, by state and reason.
+# The letters of coupon.lua.
 _LETTERS = {"GRABBED": "G", "PAID": "P", "RELEASED": "R", "REVOKED": "V", "REFUND_DUE": "D"}
-_REASONS = {
+_LETTERS_BY_REASON = {
     "GIVEN_BACK": "B",
     "HOLD_EXPIRED": "D",
     "COUPON_RELEASED": "E",
@@ -25,7 +25,7 @@ def restore_coupon(held: Coupon, outside: Outside) -> str:
         held.number,
         0,
         held.grabbed_at,
-        _LETTERS[held.state],
+        _LETTERS_BY_REASON.get(held.reason or "", _LETTERS[held.state]),
         held.deadline,
         held.paid_at,
         held.payment_reference,

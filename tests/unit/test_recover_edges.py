@@ -147,7 +147,7 @@ def test_an_end_that_only_a_conflict_tells_is_an_end(told: list[Event]) -> None:
     folded = fold(event for event in told if event not in ended)
     assert folded.closed_as is None
     fold_in(folded, ended)
-    assert (folded.closed_as, folded.closed_at) == ("CANCELLED", ended[0].at)
+    assert (folded.state, folded.closed_at) == ("CANCELLED", ended[0].at)
 
 
 def test_the_journal_keeps_a_conflict_until_a_recovery_has_settled_it(told: list[Event]) -> None:
