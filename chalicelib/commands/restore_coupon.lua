@@ -31,10 +31,6 @@ local wants_unit = paid or (coupon.state == 'G' and not is_overdue(promotion, co
 if wants_unit then
   if promotion.available > 0 and active(coupons) < promotion.limit
     and promotion.state ~= 'CANCELLED' then
-    promotion.available = promotion.available - 1
-    if paid or not coupon.deadline then
-      promotion.sold = promotion.sold + 1
-    end
     if coupon.number > promotion.granted then
       promotion.granted = coupon.number
     else
@@ -44,6 +40,10 @@ if wants_unit then
       coupons[#coupons + 1] = before
       move(promotion, ARGV[2], before, 'V', 'CouponRevoked', now, 'RENUMBERED')
       coupon.number = promotion.granted
+    end
+    promotion.available = promotion.available - 1
+    if paid or not coupon.deadline then
+      promotion.sold = promotion.sold + 1
     end
     coupons[#coupons + 1] = coupon
     move(promotion, ARGV[2], coupon, coupon.state, paid and 'CouponPaid' or 'CouponGrabbed', now)
