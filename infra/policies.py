@@ -26,13 +26,15 @@ class Grant:
     """What a function touches, by the names that the template gives.
 
     tables: actions by table, or by "<table>/<index>". sends, looks_at: queues. moves: queues
-    whose dead letters it lists and sends on. fed_by: the queue that Lambda feeds it from.
+    whose dead letters it lists and sends on. takes: queues whose dead letters it takes. fed_by: the
+    queue that Lambda feeds it from.
     """
 
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sends: tuple[str, ...] = ()
     looks_at: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     fed_by: str | None = None
     publishes: bool = False
     asks_for_topic: bool = False
@@ -52,6 +54,7 @@ def _decides(tables: Mapping[str, tuple[str, ...]], **more: Any) -> Grant:
         tables={**_JOURNAL, **_REBUILT, "promotions": (READ, UPDATE), **tables},
         sends=("events", "timers"),
         looks_at=("journal", "events"),
+        takes=("journal", "events"),
         publishes=True,
         in_vpc=True,
         **more,
@@ -78,12 +81,16 @@ GRANTS: dict[str, Grant] = {
         {**_LIVE, "coupons/byNumber": (QUERY,), "active-promotions": (READ, UPDATE)}
     ),
     "rebuild": Grant({**_REBUILT, "promotions": (SCAN,), "events": (QUERY,)}),
-    "project_journal": Grant({"events": (READ, PUT), "conflicts": (PUT,)}, fed_by="journal"),
+    "project_journal": Grant(
+        {"events": (READ, PUT), "conflicts": (PUT,)}, sends=("timers",), fed_by="journal"
+    ),
     "project_coupons": Grant({"coupons": (PUT,)}, fed_by="coupons"),
     "project_active_promotions": Grant(
         {"active-promotions": (UPDATE,)}, fed_by="active-promotions"
     ),
-    "project_all": Grant({**_REBUILT, "events": (READ, PUT), "conflicts": (PUT,)}, fed_by="events"),
+    "project_all": Grant(
+        {**_REBUILT, "events": (READ, PUT), "conflicts": (PUT,)}, sends=("timers",), fed_by="events"
+    ),
 }
 
 # What touches the store; the others would only wait for a network interface.
@@ -152,6 +159,7 @@ def _queues(stage: str, grant: Grant) -> list[dict[str, Any]]:
         allow(queue, "GetQueueUrl", "GetQueueAttributes")
     for queue in grant.moves:
         allow(queue, "GetQueueUrl", "SendMessage")
+    for queue in {*grant.moves, *grant.takes}:
         allow(f"{queue}-dlq", "GetQueueUrl", "GetQueueAttributes", "ReceiveMessage",
               "DeleteMessage")  # fmt: skip
     if grant.fed_by:

@@ -238,6 +238,9 @@ class World:
         self.store.delete(scripts.key(sale, "outbox"))
         fields: Any = events.to_entry(replace(event, at=3))
         self.store.xadd(scripts.key(sale, "outbox"), fields, id=f"{event.version}-0")
+        for queue in ("journal-dlq", "events-dlq"):  # a recovery takes what is of its promotion
+            url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
+            clients.sqs().send_message(QueueUrl=url, MessageBody=event.to_wire())
         for queue in ("journal", "events"):  # the first time, the journal is not complete yet
             url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
             clients.sqs().send_message(QueueUrl=url, MessageBody="on its way")
