@@ -57,6 +57,15 @@ def parse(body: str) -> Timer:
         raise InvalidTimer(message) from error
 
 
+def check_now(client: "SQSClient", queue_url: str, promotion_id: str) -> None:
+    """Have a promotion compared with its journal at once.
+
+    Raises:
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be sent.
+    """
+    client.send_message(QueueUrl=queue_url, MessageBody=Timer(promotion_id, DOUBT).to_wire())
+
+
 def queue_timers(client: "SQSClient", queue_url: str) -> Arm:
     """Arms timers as delayed messages; one that can't be sent is left to the sweep."""
 

@@ -2,7 +2,7 @@
 
 from pynamodb.exceptions import PynamoDBException
 
-from chalicelib import clients, journal, queues, telemetry, timers
+from chalicelib import clients, events, journal, queues, telemetry, timers
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.promotions import look_after_again
 from chalicelib.commands.reconcile import Tables
@@ -40,6 +40,19 @@ def read_tables(promotion_id: str) -> Tables:
     return Tables(coupon_rows(promotion_id), projected_counts(promotion_id))
 
 
+def journal_dead_letters(promotion_id: str) -> int:
+    """Put a promotion's dead letters of the journal's queue into the journal; returns how many.
+
+    Raises:
+        pynamodb.exceptions.PutError: the table can't be written; they stay where they are.
+    """
+
+    def take(body: str) -> None:
+        journal.append(events.parse(body))
+
+    return queues.take_dead_letters(promotion_id, take)
+
+
 def repair() -> Repair:
     """What recoveries need from the read side."""
-    return Repair(queues.journal_drained, rebuild)
+    return Repair(queues.journal_drained, rebuild, journal_dead_letters)

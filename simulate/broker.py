@@ -3,17 +3,23 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from chalicelib.events import AnyEvent, parse
 from chalicelib.projections import active_promotions, coupons, journal
 from chalicelib.publisher import BrokerUnavailable
 
 Handle = Callable[[AnyEvent], object]
-PROJECTIONS: dict[str, tuple[Handle, ...]] = {
-    "journal": (journal.on_event,),
-    "coupons": (coupons.on_event,),
-    "active": (active_promotions.on_event,),
-}
+Ask = Callable[[str], None]
+
+
+def projections(ask: Ask) -> dict[str, tuple[Handle, ...]]:
+    """What each queue's consumer does; `ask` has a promotion checked."""
+    return {
+        "journal": (partial(journal.on_event, ask=ask),),
+        "coupons": (coupons.on_event,),
+        "active": (active_promotions.on_event,),
+    }
 
 
 @dataclass(slots=True)
@@ -52,14 +58,14 @@ class MessageQueue:
 class MemoryBroker:
     """Puts each event into every queue that there is."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, ask: Ask) -> None:
         """`kind` is "sns" (a queue per projection) or "sqs" (one queue for all)."""
+        consumers = projections(ask)
         if kind == "sqs":
-            handles = tuple(handle for group in PROJECTIONS.values() for handle in group)
-            one = MessageQueue(handles)
-            self.queues = dict.fromkeys(PROJECTIONS, one)
+            one = MessageQueue(tuple(handle for group in consumers.values() for handle in group))
+            self.queues = dict.fromkeys(consumers, one)
         else:
-            self.queues = {name: MessageQueue(handles) for name, handles in PROJECTIONS.items()}
+            self.queues = {name: MessageQueue(handles) for name, handles in consumers.items()}
         self.mode = "works"
 
     @property

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from chalicelib.timers import DOUBT
 from simulate import tables
 from simulate.acts import HANDLERS
 from simulate.evidence import CouponKey, Evidence, Row
@@ -57,7 +58,8 @@ def _round(world: World) -> None:
 
 def _at_rest(world: World) -> bool:
     waiting = any(queue.waiting for queue in world.broker.all_queues)
-    return not waiting and not world.live() and not _open_conflicts()
+    asked = any(armed.timer.due_at == DOUBT for armed in world.timers)
+    return not waiting and not asked and not world.live() and not _open_conflicts()
 
 
 def _open_conflicts() -> int:

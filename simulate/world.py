@@ -16,7 +16,7 @@ from chalicelib.commands.recover import Repair
 from chalicelib.events import AnyEvent
 from chalicelib.projections.rebuild import rebuild
 from chalicelib.publisher import BrokerUnavailable
-from chalicelib.timers import Timer
+from chalicelib.timers import DOUBT, Timer
 from chalicelib.wiring import keep_in_journal
 from simulate import broker as brokers
 from simulate import tables
@@ -72,7 +72,7 @@ class World:
         self.effects = Effects(lambda: self.now, self._meanwhile)
         self.store = SimulatedStore(lab.real, self.effects, lambda: self.now)
         self.sale = steps[0] if steps and isinstance(steps[0], Sale) else Sale()
-        self.broker = MemoryBroker(self.sale.broker)
+        self.broker = MemoryBroker(self.sale.broker, self.ask)
         self.tables_away: tuple[str, ...] = ()
         self.timers: list[Armed] = []
         self.snapshots: list[dict[str, bytes]] = []
@@ -160,6 +160,10 @@ class World:
             self.effects.call("arm", lambda: self.timers.append(armed), brokers.unavailable)
         except BrokerUnavailable:
             return
+
+    def ask(self, promotion_id: str) -> None:
+        """What the journal's consumer does when an event came too late, or a conflict came."""
+        self.arm(Timer(promotion_id, DOUBT), 0)
 
     def drained(self, _: float) -> bool:
         """The journal's queue is empty; dead letters do not count, as in the cloud."""
