@@ -93,9 +93,9 @@ def came_late(event: Row, case: Case) -> bool:
     recoveries = [e for e in case.evidence.journal if e["type"] == "PromotionRecovered"]
     if not recoveries or int(event["version"]) >= int(recoveries[-1]["version"]):
         return False
-    ranges = (pair.split("-") for pair in recoveries[-1]["known"].split(","))
+    known = [pair.split("-") for pair in recoveries[-1].get("known", "").split(",") if pair]
     version = int(event["version"])
-    return not any(int(pair[0]) <= version <= int(pair[-1]) for pair in ranges)
+    return not any(int(pair[0]) <= version <= int(pair[-1]) for pair in known)
 
 
 def _no_gaps(case: Case) -> Iterator[str]:
