@@ -51,9 +51,8 @@ def rebuild(
     offer = _settle_offer(row, folded)
     coupons = make_amends(folded, changed, fence["since"], fence["now"])
     decided = _decided(promotion_id, told, folded, coupons, fence["now"], reason, offer)
-    for event in decided:
-        if not journal.put(event):
-            return "SUPERSEDED", reason
+    if not journal.put_all(decided):
+        return "SUPERSEDED", reason
     journal.settle(conflicts)
     generation = decided[-1].version // GENERATION
     earlier = [e for e in told if e.version // GENERATION == generation]

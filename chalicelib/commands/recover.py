@@ -91,14 +91,13 @@ def recover_promotion(
     row = find_promotion(promotion_id)
     if row is None:
         return Recovery("UNKNOWN_PROMOTION")
-    told = list(journal.read(promotion_id))
     if row.live is None:
-        if not stragglers.found(promotion_id, told):
+        if not stragglers.found(promotion_id, journal.read_late(promotion_id)):
             return Recovery("OVER")
         look_after_again(promotion_id)
     recovery = recover_row(row, outside, repair, doubt="STATE_WRONG" if doubted else "")
     if recovery.outcome == "HEALTHY":
-        stragglers.let_count(promotion_id, told, outside)
+        stragglers.let_count(promotion_id, journal.read_late(promotion_id), outside)
     return recovery
 
 
