@@ -38,7 +38,14 @@ def make_amends(folded: Folded, changed: set[Place], since: int, now: int) -> li
     touched |= dict.fromkeys(_extend(folded, since, now))
     touched |= dict.fromkeys(_renumber(folded, changed))
     touched |= dict.fromkeys(_take_back(folded, changed, now))
-    return [folded.coupons[place] for place in touched]
+    refunds = [_refund(payment) for payment in folded.second_payments]
+    # The coupon's own event comes behind: the newest one says what it is.
+    touched |= {(refund.customer_id, refund.number): None for refund in refunds}
+    return [*refunds, *(folded.coupons[place] for place in touched)]
+
+
+def _refund(payment: CouponEvent) -> CouponEvent:
+    return RefundRecorded(**_shared(payment), reason="ALREADY_PAID")
 
 
 def _extend(folded: Folded, since: int, now: int) -> Iterator[Place]:

@@ -130,7 +130,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
     for coupon in coupons:
         version += 1
         event = replace(coupon, version=version, **counts)
-        folded.coupons[event.customer_id, event.number] = event
+        folded.coupons[event.customer_id, event.number] = event  # of two, the later counts
         decided.append(event)
     known = [*(event.version for event in told), *(event.version for event in decided)]
     lost = fold.missing_versions(told)
@@ -147,7 +147,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
         closed_at=folded.closed_at if folded.closed_as else None,
         granted=folded.granted,
         restocks=fold.restocks_as_text(folded.restocks) or None,
-        known=",".join(ranges[:_MOST_RANGES]) or None,
+        known=",".join(ranges[:_MOST_RANGES]) or "0",  # none: no version is 0
         **counts,
         **offer,
     )
