@@ -38,7 +38,7 @@ class Evidence:
     journal, conflicts: events. open_conflicts: how many no recovery has settled. coupons, active,
     promotion: rows of the read tables and of the promotions table. store: the promotion's hash,
     empty where the store has none; owned: the customers' coupons as the store has them, by key.
-    waiting: events in the outbox. answers: in order. set_back: the store has forgotten something.
+    waiting: events in the outbox. lasting: the promotion's keys without a time to live. answers: in order. set_back: the store has forgotten something.
     by_hand: its keys were restored without a sign of it. dead_letters: some messages were dead
     letters for a while. fences: from when to when the promotion was fenced (epoch ms). errors:
     exceptions that no command should raise.
@@ -53,6 +53,7 @@ class Evidence:
     store: Row = field(default_factory=dict)
     owned: Mapping[CouponKey, str] = field(default_factory=dict)
     waiting: int = 0
+    lasting: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     set_back: bool = False
     by_hand: bool = False

@@ -48,9 +48,12 @@ def _may_be_forgotten(case: Case, answer: Answer) -> bool:
 
     A process that was suspended may have been overtaken, so its change may have been replaced.
     """
-    started = case.folded.started
-    before_start = started is None or answer.began <= started["at"]
-    return (case.evidence.by_hand and before_start) or answer.first != answer.last
+    if answer.first != answer.last:
+        return True
+    evidence, started = case.evidence, case.folded.started
+    key = answer.asked.get("key")
+    told = key and any(e.get("requestKey") == key for e in [*evidence.journal, *evidence.conflicts])
+    return evidence.by_hand and not told and (started is None or answer.began <= started["at"])
 
 
 def _offer(case: Case) -> Iterator[str]:

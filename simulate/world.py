@@ -61,7 +61,7 @@ class World:
 
     def __init__(self, lab: Lab, steps: Sequence[Step]) -> None:
         """`steps` begin with the Sale; see `play`."""
-        lab.histories += 1
+        lab.histories, lab.tokens = lab.histories + 1, 0
         tables.clear()
         self.lab = lab
         self.key = f"{lab.mark}-{lab.histories}"
