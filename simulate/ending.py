@@ -22,6 +22,7 @@ _MOST_TIMERS = 20
 
 def heal(world: World) -> None:
     """End all outages, send all dead letters on, and let the system come to rest by itself."""
+    world.log.append("    everything is mended")
     world.broker.mode = "works"
     world.tables_away = ()
     for queue in world.broker.all_queues:
@@ -87,7 +88,6 @@ def gather(world: World) -> Evidence:
         answers=world.answers,
         set_back=facts.set_back,
         by_hand=facts.by_hand,
-        dead_letters=facts.dead_letters,
         fences=facts.fences,
         errors=facts.errors,
     )

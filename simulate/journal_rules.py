@@ -104,9 +104,9 @@ def _no_gaps(case: Case) -> Iterator[str]:
 
 
 def _made_by_recovery(case: Case) -> bool:
-    """True where a recovery has found the promotion before its creation was done."""
+    """True where a recovery has made the promotion, because its creation met a fault."""
     created = case.answers("create")
-    interrupted = any(a.first != a.last or not a.outcome for a in created)
+    interrupted = any(answer.met for answer in created)
     return interrupted and case.evidence.journal[0]["type"] == "PromotionRecovered"
 
 

@@ -12,12 +12,13 @@ from localstack.processes import LocalCloudError
 from simulate.acts import HANDLERS
 from simulate.chance import history
 from simulate.ending import forget, gather, heal
-from simulate.evidence import Evidence
+from simulate.evidence import Evidence, Row
+from simulate.fold import counts_of, name
 from simulate.judge import Violation, judge
 from simulate.lab import Lab, open_lab
 from simulate.shrink import shrink
 from simulate.steps import InvalidScript, Step, read_script, write_script
-from simulate.world import World
+from simulate.world import BEGINS_AT, World
 
 _PROGRESS_S = 0.5
 
@@ -52,9 +53,10 @@ def main() -> int:
         return 1
 
 
-def play(lab: Lab, steps: list[Step]) -> Evidence:
-    """Play one history to its end."""
+def play(lab: Lab, steps: list[Step], log: list[str] | None = None) -> Evidence:
+    """Play one history to its end; what its processes returned is appended to `log`."""
     world = World(lab, steps)
+    world.log = [] if log is None else log
     world.play(HANDLERS)
     heal(world)
     evidence = gather(world)
@@ -105,11 +107,27 @@ def _search(lab: Lab, seeds: range, *, go_on: bool) -> int:
 
 
 def _replay(lab: Lab, steps: list[Step]) -> int:
-    found = judge(play(lab, steps))
+    log: list[str] = []
+    evidence = play(lab, steps, log)
+    found = judge(evidence)
+    print("\n".join(["steps, what each process returned:", *log, "", "journal and conflicts:"]))
+    for event in evidence.journal:
+        print(f"  {_line(event)}")
+    for event in evidence.conflicts:
+        print(f"  conflict: {_line(event)}")
+    print()
     for violation in found:
         print(violation)
     print(f"1 history, {len(steps)} steps, {len(found)} violations")
     return 1 if found else 0
+
+
+def _line(event: Row) -> str:
+    """An event, for a person."""
+    left_out = {"type", "promotionId", "version", "stock", "available", "held", "sold", "at"}
+    rest = " ".join(f"{key}={value}" for key, value in event.items() if key not in left_out)
+    counts = "/".join(map(str, counts_of(event)))
+    return f"{event['at'] - BEGINS_AT:8d} {name(event):28} {counts} {rest}"
 
 
 def _print_failure(failure: Failure) -> None:
