@@ -113,7 +113,7 @@ def _grab(world: World, step: steps.Grab) -> None:
         grab = grab_coupon(command, world.outside)
         return grab.outcome, grab.coupon
 
-    _ask(world, step, "grab", work, who=step.who, asked={"key": key})
+    _ask(world, step, "grab", work, who=step.who, asked={"key": step.key})
 
 
 def _number(world: World, step: steps.Pay | steps.GiveBack) -> int | None:

@@ -112,7 +112,10 @@ def _one_end_of_a_payment(case: Case) -> Iterator[str]:
 
 
 def _returns(case: Case) -> Iterator[str]:
-    """A coupon that was given back is not the customer's any more, unless they paid later."""
+    """A coupon that was given back is not the customer's any more, unless money has moved.
+
+    They may have paid later; or before, and the store had forgotten it when they gave it back.
+    """
     last: dict[CouponKey, Answer] = {}
     for answer in [*case.answers("give back"), *case.answers("pay")]:
         key = (answer.who, answer.number)
@@ -124,7 +127,9 @@ def _returns(case: Case) -> Iterator[str]:
         record = case.record(key)
         if record is None:
             yield f"step {answer.first}: coupon {key} has no record"
-        elif state_of(record) in ACTIVE:
+        elif state_of(record) == "GRABBED" or (
+            state_of(record) == "PAID" and not case.evidence.set_back
+        ):
             yield f"step {answer.first}: coupon {key} was given back, on record is {name(record)}"
 
 
@@ -148,7 +153,7 @@ def _keys(case: Case) -> Iterator[str]:
             numbers[answer.who, answer.asked["key"]].add(answer.coupon["number"])
     for (customer, key), found in numbers.items():
         if len(found) > 1:
-            yield f"{customer}, {key.rsplit('-', 1)[-1]}: {sorted(found)}"
+            yield f"{customer}, {key}: {sorted(found)}"
 
 
 RULES: dict[str, Callable[[Case], Iterator[str]]] = {

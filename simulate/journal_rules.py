@@ -41,10 +41,13 @@ def _final_counts(case: Case) -> Iterator[str]:
 
 
 def _never_oversold(case: Case) -> Iterator[str]:
-    """At the end, no more units are held and sold than there are."""
+    """No more units are held and sold than there are: at the end, and since the last recovery."""
     newest = case.folded.newest
     if newest is not None and len(case.folded.active) > newest["stock"]:
-        yield f"{len(case.folded.active)} of {newest['stock']} units"
+        yield f"{len(case.folded.active)} of {newest['stock']} units at the end"
+    for event, folded in _since_last_recovery(case):
+        if len(folded.active) > event["stock"]:
+            yield f"{len(folded.active)} of {event['stock']} units after {name(event)}"
 
 
 def _limit(case: Case) -> Iterator[str]:
@@ -63,14 +66,23 @@ def _one_owner(case: Case) -> Iterator[str]:
 
 def _each_event(case: Case) -> Iterator[str]:
     """Since the last recovery, each event's counts are those of the coupons until then."""
+    for event, folded in _since_last_recovery(case):
+        expected = folded.counts(event["stock"])
+        if counts_of(event) != expected:
+            yield f"{counts_of(event)} in {name(event)}, its coupons make {expected}"
+
+
+def _since_last_recovery(case: Case) -> Iterator[tuple[Row, Folded]]:
+    """Each event with the fold until then, as long as no version is missing or in conflict.
+
+    A recovery's own events are left out: they all carry the counts after the last of them.
+    """
     journal = case.evidence.journal
-    if not journal:
-        return
-    last = int(journal[-1]["version"]) // GENERATION
-    in_doubt = {int(e["version"]) for e in case.evidence.conflicts}
+    last = int(journal[-1]["version"]) // GENERATION if journal else 0
+    in_doubt = {int(event["version"]) for event in case.evidence.conflicts}
     folded = Folded()
     previous = last * GENERATION
-    amended = None
+    recovery = None
     for event in journal:
         folded.add(event)
         version = int(event["version"])
@@ -80,13 +92,10 @@ def _each_event(case: Case) -> Iterator[str]:
             return
         previous = version
         if event["type"] == "PromotionRecovered":
-            amended = event
-        if amended and _same_moment(event, amended):
-            continue  # a recovery's events all carry the counts after the last of them
-        amended = None
-        expected = folded.counts(event["stock"])
-        if counts_of(event) != expected:
-            yield f"{counts_of(event)} in {name(event)}, its coupons make {expected}"
+            recovery = event
+        if recovery is None or not _same_moment(event, recovery):
+            recovery = None
+            yield event, folded
 
 
 def _same_moment(event: Row, other: Row) -> bool:

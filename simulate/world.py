@@ -124,8 +124,9 @@ class World:
             return
         self.depth += 1
         try:
-            for _ in range(min(count, len(self.steps))):
-                self._next()
+            for _ in range(count):
+                if self.steps:
+                    self._next()
         finally:
             self.depth -= 1
 
