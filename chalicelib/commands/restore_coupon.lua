@@ -1,8 +1,9 @@
 -- Give a customer a correct record of a coupon that the journal or the tables know and the store does
 -- not: the store had been recovered before the coupon's events arrived. The sale goes on meanwhile.
 --
--- A coupon that was granted keeps its unit if one is free, the customer is within the limit, and it
--- is not overdue. Its number may be another customer's by now; then it gets the next one.
+-- A coupon that was granted keeps its unit if one is free and the customer is within the limit. One
+-- that must be paid gets a new hold, because nobody could pay what the store did not know. Its number
+-- may be another customer's by now; then it gets the next one.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
@@ -27,8 +28,7 @@ if known then
 end
 
 local paid = coupon.state == 'P'
-local wants_unit = paid or (coupon.state == 'G' and not is_overdue(promotion, coupon, now))
-if wants_unit then
+if paid or coupon.state == 'G' then
   if promotion.available > 0 and active(coupons) < promotion.limit
     and promotion.state ~= 'CANCELLED' then
     if coupon.number > promotion.granted then
@@ -45,24 +45,25 @@ if wants_unit then
     if paid or not coupon.deadline then
       promotion.sold = promotion.sold + 1
     end
+    if not paid and coupon.deadline then
+      coupon.deadline = math.max(coupon.deadline, now + promotion.hold_ms)
+    end
     coupons[#coupons + 1] = coupon
     move(promotion, ARGV[2], coupon, coupon.state, paid and 'CouponPaid' or 'CouponGrabbed', now)
     finish_if_sold(promotion, now)
     return answer(promotion, now, 'RESTORED')
   end
-  coupon.state = paid and 'W' or 'V'
+  coupon.state = paid and 'W' or coupon.deadline and promotion.state == 'CANCELLED' and 'R' or 'V'
 end
 
 coupons[#coupons + 1] = coupon
-if coupon.state == 'G' then
-  local reason = promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
-  move(promotion, ARGV[2], coupon, 'R', 'CouponReleased', now, reason)
-elseif coupon.state == 'V' then
+if coupon.state == 'V' then
   move(promotion, ARGV[2], coupon, 'V', 'CouponRevoked', now, 'SOLD_TWICE')
 elseif REFUSED[coupon.state] then
   move(promotion, ARGV[2], coupon, coupon.state, 'RefundRecorded', now, REFUSED[coupon.state])
 else
-  local reason = coupon.state == 'B' and 'GIVEN_BACK' or 'EXPIRED'
+  local reason = coupon.state == 'B' and 'GIVEN_BACK'
+    or promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
   move(promotion, ARGV[2], coupon, coupon.state, 'CouponReleased', now, reason)
 end
 return answer(promotion, now, 'RESTORED')
