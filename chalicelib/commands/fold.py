@@ -37,8 +37,9 @@ class Folded:
 
     base: what the offer is read from: the start, or the newest recovery. restocks: units added by
     key, of every restock that is in `stock`. overruled: coupons whose newest event does not count,
-    because money had moved before. references: those of all payments of a coupon. second_payments:
-    of coupons that were paid for twice, by stories that knew nothing of one another.
+    because money had moved before. disputed: coupons of which another story does not count, but may
+    be what the read tables show. references: those of all payments of a coupon. second_payments: of
+    coupons that were paid for twice, by stories that knew nothing of one another.
     """
 
     base: PromotionStarted | PromotionRecovered | None = None
@@ -51,6 +52,7 @@ class Folded:
     restocks: dict[str, int] = field(default_factory=dict)
     coupons: dict[Place, CouponEvent] = field(default_factory=dict)
     overruled: set[Place] = field(default_factory=set)
+    disputed: set[Place] = field(default_factory=set)
     references: dict[Place, list[str]] = field(default_factory=dict)
     second_payments: list[CouponEvent] = field(default_factory=list)
 
@@ -234,6 +236,8 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
             elif there is None or _outweighs(event, there) or new_money:
                 folded.coupons[place] = event
                 changed.add(place)
+            else:
+                folded.disputed.add(place)
         elif isinstance(event, PromotionRestocked):
             add_restock(folded, event)
         elif isinstance(event, PromotionStarted):

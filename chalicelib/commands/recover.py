@@ -173,9 +173,9 @@ def begin_recovery(promotion_id: str, outside: Outside) -> bool:
 def finish_recovery(promotion_id: str, outside: Outside, repair: Repair) -> None:
     """Do what must follow a recovery, if that is on record as still to be done.
 
-    The read tables are rebuilt. An event that came while the recovery read the journal is in nobody's
-    sight: the recovery was without it, and its consumer did not see the recovery yet. So the journal
-    is looked at once more.
+    The read tables are rebuilt. An event that came while the recovery read the journal is in
+    nobody's sight: the recovery was without it, and its consumer did not see the recovery yet. So
+    the journal is looked at once more.
 
     Raises:
         redis.RedisError, pynamodb.exceptions.PynamoDBException: it stays on record.

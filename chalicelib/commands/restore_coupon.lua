@@ -9,7 +9,7 @@
 -- ARGV[2]        customer
 -- ARGV[3]        the coupon as coupon.lua writes it, as of its newest known event
 -- Returns {outcome, {}, events, timer, now}
---   KNOWN     the store has a record of this coupon
+--   KNOWN     the store has a record of this coupon; it is told again if that is older than ARGV[3]
 --   RESTORED  it has now; the events say what became of the coupon
 --   UNKNOWN   the store has no such promotion
 
@@ -24,6 +24,9 @@ local coupons = coupons_of(promotion, ARGV[2], own)
 local coupon = read_coupon(ARGV[3])
 local known = find(coupons, 'number', coupon.number)
 if known then
+  if known.version < coupon.version then  -- the tables may show what is not true any more
+    restate(promotion, ARGV[2], known, now)
+  end
   return take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
 end
 
@@ -53,17 +56,13 @@ if paid or coupon.state == 'G' then
     finish_if_sold(promotion, now)
     return answer(promotion, now, 'RESTORED')
   end
-  coupon.state = paid and 'W' or coupon.deadline and promotion.state == 'CANCELLED' and 'R' or 'V'
+  if promotion.state == 'CANCELLED' then
+    coupon.state = paid and 'F' or 'R'
+  else
+    coupon.state = paid and 'W' or 'V'
+  end
 end
 
 coupons[#coupons + 1] = coupon
-if coupon.state == 'V' then
-  move(promotion, ARGV[2], coupon, 'V', 'CouponRevoked', now, 'SOLD_TWICE')
-elseif REFUSED[coupon.state] then
-  move(promotion, ARGV[2], coupon, coupon.state, 'RefundRecorded', now, REFUSED[coupon.state])
-else
-  local reason = coupon.state == 'B' and 'GIVEN_BACK'
-    or promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
-  move(promotion, ARGV[2], coupon, coupon.state, 'CouponReleased', now, reason)
-end
+restate(promotion, ARGV[2], coupon, now)
 return answer(promotion, now, 'RESTORED')
