@@ -144,11 +144,11 @@ def _look(promotion_id: str, store: Redis, read_tables: ReadTables, grace_ms: in
     """
     newest = journal.newest_version(promotion_id)
     promotion, customers, *_ = (scripts.key(promotion_id, part) for part in scripts.PARTS)
-    seconds, microseconds = store.time()
+    now = scripts.clock_ms(promotion_id, store)
     state: Any = store.hgetall(promotion)
     held = dict(store.hscan_iter(customers, count=_PIECE))
     return _Seen(
-        now=int(seconds) * 1000 + int(microseconds) // 1000,
+        now=now,
         grace_ms=grace_ms,
         newest_before=newest,
         state=state,

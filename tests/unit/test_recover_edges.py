@@ -18,6 +18,8 @@ from chalicelib.events import CouponEvent, Event, PromotionEnded, PromotionResto
 from tests.unit.conftest import Broker, state_of
 from tests.unit.test_recover import Live, grab, journal_all, live, wipe
 
+pytestmark = pytest.mark.store
+
 __all__ = ["live"]
 
 
