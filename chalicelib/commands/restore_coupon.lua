@@ -13,14 +13,10 @@
 --   RESTORED  it has now; the events say what became of the coupon
 --   UNKNOWN   the store has no such promotion
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-local promotion = read_promotion(own)
+local promotion, coupons, now = read_for(ARGV[2])
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
-local now = now_ms()
-advance(promotion, now)
-local coupons = coupons_of(promotion, ARGV[2], own)
 local coupon = read_coupon(ARGV[3])
 local known = find(coupons, 'number', coupon.number)
 if known then
