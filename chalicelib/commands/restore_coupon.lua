@@ -8,7 +8,7 @@
 -- ARGV[2]        customer
 -- ARGV[3]        the coupon as coupon.lua writes it, as of its newest known event
 -- Returns {outcome, {}, events, timer, now}
---   KNOWN     the store has a record of this coupon
+--   KNOWN     the store has a record of this coupon; its newest event goes along while it waits
 --   RESTORED  it has now; the events say what became of the coupon
 --   UNKNOWN   the store has no such promotion
 
@@ -23,7 +23,9 @@ local coupons = coupons_of(promotion, ARGV[2], own)
 local coupon = read_coupon(ARGV[3])
 local known = find(coupons, 'number', coupon.number)
 if known then
-  return take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+  local reply = take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+  local moved = known.moved_to and find_number(coupons, known.moved_to)
+  return moved and take_version(promotion, reply, now, moved.version) or reply
 end
 
 local paid = coupon.state == 'P'
