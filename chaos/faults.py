@@ -87,6 +87,7 @@ class Injector:
             "replies": self._replies,
             "messages": self._messages,
             "poison": self._poison,
+            "statement": self._statement,
         }
         if kinds[fault.kind](fault):
             self.done[fault.kind] += 1
@@ -116,6 +117,15 @@ class Injector:
         self._parts.kill(name)
         off_s = CLOCK_OFF_S if fault.variant % 3 else -CLOCK_OFF_S
         self._parts.start(name, off_s)
+        return True
+
+    def _statement(self, fault: Fault) -> bool:
+        victims = (*CONSUMERS, SWEEP)
+        name = victims[fault.variant % len(victims)]
+        if name not in self._parts.running:
+            return False
+        self._parts.kill(name)
+        self._parts.start_mortal(name, f"{fault.at_s} {fault.variant}")
         return True
 
     def _up(self) -> bool:

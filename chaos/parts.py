@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ from localstack.cloud import (
     store_answers,
     valkey_command,
 )
-from localstack.processes import Child, free_port, stop_all, wait_until
+from localstack.processes import HUNG_AFTER_S, Child, free_port, stop_all, wait_until
 
 STAGE = "local"
 # A failed message comes again after seconds, as often as the template says: a good one must not end
@@ -34,11 +35,17 @@ SERVERS = ("http-0", "http-1")
 CONSUMERS = ("consumers-0", "consumers-1")
 STORE, SWEEP = "store", "sweep"
 _AOF = "appendonlydir"
+# A part that was killed at a statement of a recovery is mortal again this often.
+_MORTAL_AGAIN = 0.6
 
 
 @dataclass(slots=True)
 class Parts:
-    """What runs. `commands` and `environ` make each part anew; `ended` did so by themselves."""
+    """What runs. `commands` and `environ` make each part anew.
+
+    ended: those that did so by themselves. mortal: the seeds of those that are killed at a
+    statement of a recovery, see mortal.py; `killed` counts them.
+    """
 
     folder: Path
     urls: list[str]
@@ -49,14 +56,31 @@ class Parts:
     commands: dict[str, Sequence[str | Path]] = field(default_factory=dict)
     running: dict[str, Child] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    mortal: dict[str, str] = field(default_factory=dict)
+    killed: int = 0
+
+    @property
+    def deaths(self) -> Path:
+        """Where a part that is killed at a statement says which one it was."""
+        return self.folder / "deaths.jsonl"
 
     def start(self, name: str, clock_off_s: int = 0) -> None:
         """Start a part, with a wrong clock if so wished."""
         environ = self.environ
+        self.mortal.pop(name, None)
         if clock_off_s:
             path = f"{SKEW}{os.pathsep}{environ['PYTHONPATH']}"
             environ = environ | {"PYTHONPATH": path, "CLOCK_OFF_S": str(clock_off_s)}
         self.running[name] = Child(name, self.commands[name], environ, self.folder)
+
+    def start_mortal(self, name: str, seed: str) -> None:
+        """Start a part that ends at some statement of a recovery."""
+        python, module, *rest = self.commands[name]
+        assert module == "-m"  # noqa: S101 - only what Python runs can be traced
+        command = [python, "-m", "chaos.mortal", *rest]
+        environ = self.environ | {"MORTAL_SEED": seed, "MORTAL_LOG": str(self.deaths)}
+        self.mortal[name] = seed
+        self.running[name] = Child(name, command, environ, self.folder)
 
     def kill(self, name: str) -> None:
         """Kill -9 a part with all its processes."""
@@ -68,20 +92,30 @@ class Parts:
         """Note the parts that ended without our doing, and start them again."""
         for name, child in list(self.running.items()):
             code = child.process.poll()
-            if code is not None:
+            if code is None:
+                continue
+            seed = self.mortal.get(name)
+            if seed is not None and code == -signal.SIGKILL:
+                self.killed += 1
+                again = random.Random(seed).random() < _MORTAL_AGAIN
+                self.start_mortal(name, f"{seed}+") if again else self.start(name)
+            else:
                 self.ended.append(f"{name} with code {code}, see {child.log.relative_to(ROOT)}")
                 child.stop()
                 self.start(name)
 
     def control(self, **weather: float | str | bool) -> None:
         """Tell the proxies what to do from now on."""
-        with socket.create_connection(("127.0.0.1", self.control_port), timeout=5) as connection:
+        address = ("127.0.0.1", self.control_port)
+        with socket.create_connection(address, timeout=HUNG_AFTER_S) as connection:
             connection.sendall(json.dumps(weather).encode() + b"\n")
             connection.recv(16)
 
     def store(self) -> redis.Redis:
         """A connection to the store itself, past the proxy."""
-        return redis.Redis.from_url(self.store_url, decode_responses=True, socket_timeout=5)
+        return redis.Redis.from_url(
+            self.store_url, decode_responses=True, socket_timeout=HUNG_AFTER_S
+        )
 
     def snapshot(self) -> Path:
         """The store as it is now, in a file."""
