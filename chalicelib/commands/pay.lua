@@ -8,6 +8,8 @@
 -- ARGV[2]        customer
 -- ARGV[3]        number of the coupon
 -- ARGV[4]        payment reference, or "*" for none
+-- ARGV[5]        "PROMISED" where this payment was taken before the store went back: should another
+--                one have paid for the coupon since, a refund of this one is recorded; none else
 -- Returns {outcome, detail, events, timer, now}; the detail is the coupon, where there is one
 --   PAID             it is sold
 --   REPEATED         it was paid before, by this reference
@@ -39,6 +41,14 @@ end
 local reference = ARGV[4] ~= '*' and ARGV[4] or nil
 if coupon.state == 'P' then
   local same = not reference or reference_of(coupon) == reference
+  if ARGV[5] == 'PROMISED' and not same and not has_reference(coupon, reference) then
+    local refund = {number = coupon.number, at = coupon.at, deadline = coupon.deadline,
+      paid_at = now, references = reference, key = coupon.key}
+    move(promotion, ARGV[2], refund, 'D', 'RefundRecorded', now, 'ALREADY_PAID')
+    -- The coupon's own event comes behind; the last reference is the one that has paid.
+    coupon.references = coupon.references and reference .. ',' .. coupon.references or reference
+    move(promotion, ARGV[2], coupon, 'P', 'CouponPaid', now)
+  end
   return answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)
 end
 -- Each payment has a refund of its own on record, and a repeat of one has not another.

@@ -16,7 +16,7 @@ from chalicelib import journal
 from chalicelib.commands import fold, outbox, scripts, stragglers
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.promotions import find_promotion
-from chalicelib.commands.recover import Repair, finish_rebuild, recover_promotion
+from chalicelib.commands.recover import Repair, finish_recovery, recover_promotion
 from chalicelib.events import GENERATION, AnyEvent, CouponEvent, Event
 
 GRACE_MS = 60_000
@@ -118,7 +118,7 @@ def reconcile(
         recover_promotion(promotion_id, outside, repair, doubted=doubted)
     if "OUTBOX_STUCK" in kinds:
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
-    finish_rebuild(promotion_id, outside, repair)
+    finish_recovery(promotion_id, outside, repair)
     decide(outside, "note_audit", promotion_id, len(found), " ".join(sorted(kinds)), key)
     return found
 
