@@ -15,7 +15,7 @@ from chaos.findings import Findings
 Event = Mapping[str, Any]
 
 GENERATION = 10**10
-_CARRIED = ("state", "granted", "revision", "discount", "opensAt", "closesAt", "couponsPerCustomer",
+_CARRIED = ("known", "state", "granted", "revision", "discount", "opensAt", "closesAt", "couponsPerCustomer",
             "holdSeconds")  # fmt: skip
 _OFFER = ("discount", "opensAt", "closesAt", "couponsPerCustomer", "holdSeconds", "price", "itemId",
           "admission")  # fmt: skip
@@ -27,8 +27,9 @@ class Known:
     """The versions that a recovery has read."""
 
     def __init__(self, recovery: Event) -> None:
-        """From the text of `known`: "1-7,9"; a recovery that has found nothing has none."""
-        pairs = (part.partition("-") for part in recovery.get("known", "").split(",") if part)
+        """From the text of `known`: "1-7,9"; "0" where a recovery has found nothing."""
+        text = recovery.get("known", "0")
+        pairs = (part.partition("-") for part in text.split(",") if part != "0")
         self.ranges = [(int(first), int(last or first)) for first, _, last in pairs]
         self._firsts = [first for first, _ in self.ranges]
 

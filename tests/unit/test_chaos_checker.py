@@ -456,6 +456,10 @@ RECOVERIES: dict[str, tuple[Callable[[Evidence], Any], str]] = {
     "it knows what is not there": (journal(6, known="1-4"), "has read what is not there: 1"),
     "it does not know": (
         lambda e: e["journal"][6].pop("known"),
+        "a recovery without a part of the promotion: 1 (known of p",
+    ),
+    "it has read nothing": (
+        journal(6, known="0"),
         "a recovery whose counts its coupons do not have",
     ),
     "it is not the last": (
@@ -640,7 +644,7 @@ def test_the_versions_that_a_recovery_has_read() -> None:
     assert all(version in known for version in (1, 7, 9, GENERATION + 2))
     assert not any(version in known for version in (0, 8, 10, GENERATION, GENERATION + 3))
     assert known.lost == 1
-    assert 1 not in Known({})
+    assert 1 not in Known({"known": "0"})
 
 
 def test_statements_of_a_recovery_are_drawn_by_a_seed() -> None:
