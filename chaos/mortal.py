@@ -26,7 +26,7 @@ from localstack.cloud import ROOT
 MODULES = ("recover", "rebuild_state", "stragglers")
 FILES = tuple(str(ROOT / "chalicelib" / "commands" / f"{name}.py") for name in MODULES)
 # So many statements are fatal at a time: most runs of a recovery pass one of them.
-FATAL = 12
+FATAL = 24
 # Statements in loops are passed up to so many times.
 MOST_PASSES = 3
 

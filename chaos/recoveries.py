@@ -15,8 +15,8 @@ from chaos.findings import Findings
 Event = Mapping[str, Any]
 
 GENERATION = 10**10
-_CARRIED = ("known", "state", "granted", "revision", "discount", "opensAt", "closesAt", "couponsPerCustomer",
-            "holdSeconds")  # fmt: skip
+_CARRIED = ("known", "state", "granted", "revision", "discount", "opensAt", "closesAt",
+            "couponsPerCustomer", "holdSeconds")  # fmt: skip
 _OFFER = ("discount", "opensAt", "closesAt", "couponsPerCustomer", "holdSeconds", "price", "itemId",
           "admission")  # fmt: skip
 _OPEN = ("SCHEDULED", "ON_SALE")
