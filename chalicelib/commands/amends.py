@@ -17,6 +17,8 @@ from chalicelib.events import (
     GENERATION,
     CouponEvent,
     CouponExtended,
+    CouponGrabbed,
+    CouponPaid,
     CouponRevoked,
     RefundRecorded,
 )
@@ -38,6 +40,7 @@ def make_amends(
     """
     changed = changed | folded.overruled
     touched = dict.fromkeys(sorted(changed | folded.disputed))
+    touched |= dict.fromkeys(_finish_moves(folded))
     touched |= dict.fromkeys(_extend(folded, since, now, goes_on=goes_on))
     touched |= dict.fromkeys(_renumber(folded, changed))
     touched |= dict.fromkeys(_take_back(folded, changed, now))
@@ -71,6 +74,22 @@ def _extend(folded: Folded, since: int, now: int, *, goes_on: bool) -> Iterator[
         yield place
 
 
+def _finish_moves(folded: Folded) -> Iterator[Place]:
+    """Coupons of which only the end of their old number is on record: the new one has them."""
+    for coupon in list(folded.coupons.values()):
+        if not isinstance(coupon, CouponRevoked) or coupon.moved_to is None:
+            continue
+        moved = (coupon.customer_id, coupon.moved_to)
+        if moved in folded.coupons:
+            continue
+        kind = CouponGrabbed if coupon.paid_at is None else CouponPaid
+        folded.coupons[moved] = kind(**_shared(coupon) | {"number": coupon.moved_to})
+        old = (coupon.customer_id, coupon.number)
+        if old in folded.references:
+            folded.references[moved] = list(folded.references[old])
+        yield moved
+
+
 def _renumber(folded: Folded, changed: set[Place]) -> Iterator[Place]:
     owners: dict[int, Place] = {}
 
@@ -89,8 +108,7 @@ def _renumber(folded: Folded, changed: set[Place]) -> Iterator[Place]:
         number += 1
         moved = (coupon.customer_id, number)
         folded.coupons[moved] = replace(coupon, number=number)
-        # The key of the grab goes with the coupon, so a repeat finds the new number.
-        shared = _shared(coupon) | {"request_key": None}
+        shared = _shared(coupon)
         folded.coupons[place] = CouponRevoked(**shared, reason="RENUMBERED", moved_to=number)
         if place in folded.references:
             folded.references[moved] = folded.references.pop(place)

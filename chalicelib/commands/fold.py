@@ -289,7 +289,8 @@ def write_coupon(coupon: CouponEvent, references: Iterable[str] = ()) -> str:
         coupon.deadline,
         coupon.paid_at,
         ",".join(_newest_last(references, coupon.payment_reference)) or None,
-        coupon.request_key,
+        # The key of the grab goes with the coupon, so a repeat finds the new number.
+        coupon.request_key if moved_to is None else None,
         moved_to,
     ]
     while parts[-1] is None:

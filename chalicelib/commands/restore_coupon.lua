@@ -39,9 +39,10 @@ if paid or coupon.state == 'G' then
     else
       promotion.granted = promotion.granted + 1
       local before = read_coupon(ARGV[3])
-      before.key, before.moved_to = nil, promotion.granted
+      before.moved_to = promotion.granted
       coupons[#coupons + 1] = before
       move(promotion, ARGV[2], before, 'V', 'CouponRevoked', now, 'RENUMBERED')
+      before.key = nil  -- it goes with the coupon, so a repeat finds the new number
       coupon.number = promotion.granted
     end
     promotion.available = promotion.available - 1

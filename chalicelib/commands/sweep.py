@@ -14,13 +14,14 @@ the next sweep if need be; a promotion that takes more than there is of it is no
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from pynamodb.exceptions import PynamoDBException
-from redis import Redis
+from redis import Redis, RedisCluster
 
 from chalicelib import telemetry
 from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
@@ -213,17 +214,33 @@ def _failed(row: PromotionRow, error: Exception, swept: Swept) -> None:
 
 
 class _Turn:
-    """Whose turn it was last, kept in the store from sweep to sweep; "" for the beginning."""
+    """Whose turn it was last, kept in the store from sweep to sweep; "" for the beginning.
+
+    In a cluster the node that keeps it may be away: the sweep begins at the beginning then, and
+    looks after the promotions of the other nodes.
+    """
 
     def __init__(self, name: str, store: Redis) -> None:
         """The turn of a pass."""
         self._key = f"seckill:sweep:{name}"
         self._store = store
-        self.last = str(store.get(self._key) or "")
+        self.last = ""
+        with self._may_be_away():
+            self.last = str(store.get(self._key) or "")
 
     def note(self, last: str) -> None:
         """Note it before the work begins: what kills the sweep is not the first of the next one."""
-        self._store.set(self._key, last, ex=_TURN_LIVES_S)
+        with self._may_be_away():
+            self._store.set(self._key, last, ex=_TURN_LIVES_S)
+
+    @contextmanager
+    def _may_be_away(self) -> Iterator[None]:
+        try:
+            yield
+        except STORE_ERRORS as error:
+            if not isinstance(self._store, RedisCluster):
+                raise
+            telemetry.count("sweep_turn_unknown", reason=str(error))
 
 
 def _sweep_one(look: _Look, swept: Swept, outside: Outside, repair: Repair) -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.commands.sweep import advance_promotion
@@ -20,8 +21,7 @@ def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
     Raises:
         redis.RedisError: the store is away or refused; the message comes again.
     """
-    seconds, microseconds = outside.store.time()
-    now_ms = seconds * 1000 + microseconds // 1000
+    now_ms = scripts.clock_ms(timer.promotion_id, outside.store)
     wait_s = (timer.due_at - now_ms) / 1000
     early = wait_s > _LONGEST_WAIT_S
     if early:

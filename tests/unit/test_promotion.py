@@ -25,6 +25,8 @@ from chalicelib.projections import active_promotions, coupons
 from tests.unit.conftest import Broker, Http, create, state_of
 from tests.unit.test_http import receive
 
+pytestmark = pytest.mark.store
+
 Ask = Callable[..., Http]
 HOUR_MS = 3_600_000
 

@@ -24,6 +24,8 @@ from chalicelib.events import (
 from tests.unit.conftest import Broker, state_of
 from tests.unit.test_recover import Live, grab, journal_all, live, wipe
 
+pytestmark = pytest.mark.store
+
 __all__ = ["live"]
 SHARED = ("promotion_id", "version", "at", "stock", "available", "held", "sold")
 
