@@ -27,9 +27,11 @@ from localstack.cloud import (
 from localstack.processes import HUNG_AFTER_S, Child, free_port, stop_all, wait_until
 
 STAGE = "local"
-# A failed message comes again after seconds, as often as the template says: a good one must not end
-# in a DLQ because consumers were killed or tables away.
-PARAMETERS = {"VisibilitySeconds": "3"}
+# A failed message comes again after seconds, and as often as SQS can: a good one must not end in a
+# DLQ because consumers were killed or slow, or tables away. Poison goes there at once.
+PARAMETERS = {"VisibilitySeconds": "3", "MaxReceiveCount": "1000"}
+# A promotion is watched so long after its end.
+WATCH_S = 12
 SKEW = Path(__file__).parent / "skew"
 SERVERS = ("http-0", "http-1")
 CONSUMERS = ("consumers-0", "consumers-1")
@@ -182,8 +184,7 @@ def _environ(publisher: str) -> dict[str, str]:
         # Below a client's patience; and no request of ours runs longer than a store settles.
         "BROKER_TIMEOUT_S": "0.5",
         "SETTLE_S": "4",
-        # Longer than the age of any snapshot that comes back.
-        "WATCH_S": "12",
+        "WATCH_S": str(WATCH_S),
         "AWS_DEFAULT_REGION": provision.REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

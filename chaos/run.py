@@ -68,7 +68,7 @@ class Load:
         return all(child.process.poll() is not None for child in self.children)
 
 
-class _Changes:
+class Changes:
     """Tells what goes on from what hangs."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ def _history(load: Load) -> list[Any]:
 def _settle(running: Parts, witness: Witness, load: Load) -> str:
     """Wait until the crowd has gone and nothing moves any more; what still does, else empty."""
     begin = time.monotonic()
-    changes = _Changes()
+    changes = Changes()
     while not load.gone and changes.go_on(load.written):
         running.check()
         load.check()

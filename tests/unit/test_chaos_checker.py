@@ -1,7 +1,14 @@
 """The checker of a chaos run passes what is right, and finds each thing that is not."""
 
 import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +16,11 @@ import pytest
 from chaos.checker import check
 from chaos.folded import ENDS, STATES
 from chaos.mortal import FATAL, FILES, draw, statements_of
+from chaos.parts import Parts
 from chaos.recoveries import GENERATION, Known
+from chaos.run import HANGS_AFTER_S, Changes
 from chaos.schedule import KINDS, schedule
+from localstack.cloud import ROOT
 
 Evidence = dict[str, Any]
 NOW = 1_000_000
@@ -652,6 +662,49 @@ def test_statements_of_a_recovery_are_drawn_by_a_seed() -> None:
     assert len({path for path, _ in statements}) == len(FILES)
     assert draw("1", statements) == draw("1", statements) != draw("2", statements)
     assert len(draw("1", statements)) == FATAL
+
+
+def test_a_process_is_killed_at_a_statement_of_a_recovery(tmp_path: Path) -> None:
+    log = tmp_path / "deaths.jsonl"
+    code = (
+        "import sys; from pathlib import Path; from chaos import mortal\n"
+        "from chalicelib.commands import rebuild_state\n"
+        "statements = mortal.statements_of(mortal.FILES[1])\n"
+        "mortal.Fate({statement: 1 for statement in statements}, Path(sys.argv[1])).follow("
+        "rebuild_state)\n"
+        "rebuild_state._install('p', 'token', None, [], None)\n"
+    )
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", code, str(log)], cwd=ROOT, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert json.loads(log.read_text())["killed"].startswith("rebuild_state.py:")
+
+
+def test_what_was_killed_at_a_statement_is_started_again(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, [], "", "", 0, dict(os.environ))
+    parts.commands["web"] = [sys.executable, "-m", "http.server", "0"]
+    parts.start_mortal("web", "1")
+    first = parts.running["web"]
+    try:
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+        parts.check()
+        assert (parts.ended, parts.killed) == ([], 1)
+        assert parts.running["web"].process.poll() is None
+    finally:
+        parts.running["web"].stop()
+
+
+def test_what_changes_goes_on_and_what_does_not_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    changes = Changes()
+    for depth in (3, 2, 1):
+        now += HANGS_AFTER_S - 1
+        assert changes.go_on(depth)
+    now += HANGS_AFTER_S
+    assert not changes.go_on(1)
 
 
 def test_a_seed_gives_the_same_faults_and_each_kind_about_equally_often() -> None:
