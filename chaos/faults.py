@@ -125,7 +125,8 @@ class Injector:
         if name not in self._parts.running:
             return False
         self._parts.kill(name)
-        self._parts.start_mortal(name, f"{fault.at_s} {fault.variant}")
+        self._parts.mortal[name] = f"{fault.at_s} {fault.variant}"
+        self._parts.start(name)
         return True
 
     def _up(self) -> bool:

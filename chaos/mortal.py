@@ -25,8 +25,8 @@ from localstack.cloud import ROOT
 
 MODULES = ("recover", "rebuild_state", "stragglers")
 FILES = tuple(str(ROOT / "chalicelib" / "commands" / f"{name}.py") for name in MODULES)
-# So many statements are fatal at a time: most runs of a recovery pass one of them.
-FATAL = 24
+# So many statements are fatal at a time: about every second recovery passes one of them.
+FATAL = 4
 # Statements in loops are passed up to so many times.
 MOST_PASSES = 3
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -37,16 +36,15 @@ SERVERS = ("http-0", "http-1")
 CONSUMERS = ("consumers-0", "consumers-1")
 STORE, SWEEP = "store", "sweep"
 _AOF = "appendonlydir"
-# A part that was killed at a statement of a recovery is mortal again this often.
-_MORTAL_AGAIN = 0.6
 
 
 @dataclass(slots=True)
 class Parts:
     """What runs. `commands` and `environ` make each part anew.
 
-    ended: those that did so by themselves. mortal: the seeds of those that are killed at a
-    statement of a recovery, see mortal.py; `killed` counts them.
+    ended: those that did so by themselves. mortal: the seeds of those that end at a statement of a
+    recovery, whenever they are started, see mortal.py. armed: those of them that run so just now.
+    killed: how often that has happened.
     """
 
     folder: Path
@@ -59,6 +57,7 @@ class Parts:
     running: dict[str, Child] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     mortal: dict[str, str] = field(default_factory=dict)
+    armed: set[str] = field(default_factory=set)
     killed: int = 0
 
     @property
@@ -68,20 +67,18 @@ class Parts:
 
     def start(self, name: str, clock_off_s: int = 0) -> None:
         """Start a part, with a wrong clock if so wished."""
-        environ = self.environ
-        self.mortal.pop(name, None)
+        environ, command = self.environ, self.commands[name]
+        self.armed.discard(name)
+        if name in self.mortal:
+            python, module, *rest = command
+            assert module == "-m"  # noqa: S101 - only what Python runs can be traced
+            command = [python, "-m", "chaos.mortal", *rest]
+            self.mortal[name] += "+"  # each time other statements
+            environ = environ | {"MORTAL_SEED": self.mortal[name], "MORTAL_LOG": str(self.deaths)}
+            self.armed.add(name)
         if clock_off_s:
             path = f"{SKEW}{os.pathsep}{environ['PYTHONPATH']}"
             environ = environ | {"PYTHONPATH": path, "CLOCK_OFF_S": str(clock_off_s)}
-        self.running[name] = Child(name, self.commands[name], environ, self.folder)
-
-    def start_mortal(self, name: str, seed: str) -> None:
-        """Start a part that ends at some statement of a recovery."""
-        python, module, *rest = self.commands[name]
-        assert module == "-m"  # noqa: S101 - only what Python runs can be traced
-        command = [python, "-m", "chaos.mortal", *rest]
-        environ = self.environ | {"MORTAL_SEED": seed, "MORTAL_LOG": str(self.deaths)}
-        self.mortal[name] = seed
         self.running[name] = Child(name, command, environ, self.folder)
 
     def kill(self, name: str) -> None:
@@ -96,11 +93,10 @@ class Parts:
             code = child.process.poll()
             if code is None:
                 continue
-            seed = self.mortal.get(name)
-            if seed is not None and code == -signal.SIGKILL:
+            if name in self.armed and code == -signal.SIGKILL:
                 self.killed += 1
-                again = random.Random(seed).random() < _MORTAL_AGAIN
-                self.start_mortal(name, f"{seed}+") if again else self.start(name)
+                child.stop()
+                self.start(name)
             else:
                 self.ended.append(f"{name} with code {code}, see {child.log.relative_to(ROOT)}")
                 child.stop()

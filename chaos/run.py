@@ -115,6 +115,7 @@ def _run(seed: int, seconds: float, kinds: Sequence[str], publisher: str) -> int
         with _load(running, seed, time.time() + seconds) as load:
             injector.plan(schedule(seed, seconds, kinds))
             _let_it_rage(running, injector, load, witness, seconds)
+            running.mortal.clear()
             quiet = _settle(running, witness, load)
         evidence = witness.gather(load.histories, dict(injector.poison), running.ended)
     _write(FOLDER / "evidence.json", json.dumps(evidence, default=str))

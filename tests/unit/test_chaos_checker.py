@@ -684,7 +684,8 @@ def test_a_process_is_killed_at_a_statement_of_a_recovery(tmp_path: Path) -> Non
 def test_what_was_killed_at_a_statement_is_started_again(tmp_path: Path) -> None:
     parts = Parts(tmp_path, [], "", "", 0, dict(os.environ))
     parts.commands["web"] = [sys.executable, "-m", "http.server", "0"]
-    parts.start_mortal("web", "1")
+    parts.mortal["web"] = "1"
+    parts.start("web")
     first = parts.running["web"]
     try:
         os.kill(first.process.pid, signal.SIGKILL)
@@ -692,6 +693,7 @@ def test_what_was_killed_at_a_statement_is_started_again(tmp_path: Path) -> None
         parts.check()
         assert (parts.ended, parts.killed) == ([], 1)
         assert parts.running["web"].process.poll() is None
+        assert parts.armed == {"web"}
     finally:
         parts.running["web"].stop()
 
