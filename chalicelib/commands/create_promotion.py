@@ -53,7 +53,7 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> Creation:
     """
     check_admission(command.offer)
     row = PromotionRow.of(_id_of(command.key), command.offer, price_for(command.offer))
-    # Is the node there that is to have it? Of a cluster's others, any may be away.
+    # Fails before anything is written if the server of this promotion is down.
     outside.store.exists(scripts.key(row.promotion_id, "promotion"))
     row.request = _digest(repr(command.offer))
     row.creating = "yes"

@@ -211,6 +211,21 @@ local function release_own(promotion, coupons, customer, now)
   end
 end
 
+-- The promotion as of now with one customer's coupons, for scripts that a holder calls; nil where the
+-- store has no such promotion.
+local function read_for(customer)
+  local own = redis.call('HGET', KEYS[2], customer)
+  local promotion = read_promotion(own)
+  if not promotion then
+    return nil
+  end
+  local now = now_ms()
+  advance(promotion, now)
+  local coupons = coupons_of(promotion, customer, own)
+  release_own(promotion, coupons, customer, now)
+  return promotion, coupons, now
+end
+
 -- When a timer has to touch the promotion next, or 0 if one is armed already or none is needed.
 local function timer_to_arm(promotion, now)
   -- Only a new hold, or a cancellation, can be due before the timer that is armed.

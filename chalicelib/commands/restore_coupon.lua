@@ -9,25 +9,24 @@
 -- ARGV[2]        customer
 -- ARGV[3]        the coupon as coupon.lua writes it, as of its newest known event
 -- Returns {outcome, {}, events, timer, now}
---   KNOWN     the store has a record of this coupon; it is told again if that is older than ARGV[3]
+--   KNOWN     the store has a record of this coupon; its newest event goes along while it waits, and
+--             it is told again if it is older than ARGV[3]
 --   RESTORED  it has now; the events say what became of the coupon
 --   UNKNOWN   the store has no such promotion
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-local promotion = read_promotion(own)
+local promotion, coupons, now = read_for(ARGV[2])
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
-local now = now_ms()
-advance(promotion, now)
-local coupons = coupons_of(promotion, ARGV[2], own)
 local coupon = read_coupon(ARGV[3])
 local known = find(coupons, 'number', coupon.number)
 if known then
   if known.version < coupon.version then  -- the tables may show what is not true any more
     restate(promotion, ARGV[2], known, now)
   end
-  return take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+  local reply = take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+  local moved = known.moved_to and find_number(coupons, known.moved_to)
+  return moved and take_version(promotion, reply, now, moved.version) or reply
 end
 
 local paid = coupon.state == 'P'

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, TypeVar, cast
 
 from redis import Redis, RedisCluster
+from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.exceptions import NoScriptError
 
@@ -66,8 +67,8 @@ def source(name: str, clock: str | None = None) -> str:
     return "\n".join([head, *((folder / f"{part}.lua").read_text() for part in parts)])
 
 
-class _ScriptOfOneNode(Script):
-    """A script that is sent again, as text, to the one node that does not have it.
+class _ScriptOfOneServer(Script):
+    """A script that is sent again, as text, to the one server that does not have it.
 
     redis-py loads it into all primaries of a cluster instead: a node that is new, or was
     restarted, would serve nobody while any other is away.
@@ -76,8 +77,8 @@ class _ScriptOfOneNode(Script):
     def __call__(
         self, keys: Any = None, args: Any = None, client: Redis | RedisCluster | None = None
     ) -> Any:
-        """Run it; the keys choose the node."""
-        if not isinstance(client or self.registered_client, RedisCluster):
+        """Run it; in a cluster the keys choose the node."""
+        if isinstance(client, Pipeline):
             return super().__call__(keys, args, client)
         store: Any = client or self.registered_client
         values = (len(keys or ()), *(keys or ()), *(args or ()))
@@ -90,7 +91,7 @@ class _ScriptOfOneNode(Script):
 @cache
 def script(store: Redis, name: str) -> Script:
     """Script `name` on `store`; a server that has forgotten it gets it again."""
-    return _ScriptOfOneNode(store, source(name))
+    return _ScriptOfOneServer(store, source(name))
 
 
 def clock_ms(promotion_id: str, store: Redis) -> int:

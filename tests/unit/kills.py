@@ -8,12 +8,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
 import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 from redis import Redis
 from redis.client import Pipeline
 
@@ -36,7 +39,7 @@ from chalicelib.publisher import SqsPublisher
 from chalicelib.timers import DOUBT, Timer
 from chalicelib.wiring import keep_in_journal, read_tables
 from simulate import tables
-from tests.unit.conftest import promotion_row, state_of
+from tests.unit.conftest import REGION, promotion_row, state_of
 
 _PACKAGE = Path(chalicelib.__file__).parent
 _TRACED = {
@@ -84,10 +87,26 @@ class Queues:
 
 
 @dataclass
+class Saved:
+    """A promotion's keys with their times to live, all tables' items, and what is queued."""
+
+    sale: str
+    keys: dict[Any, tuple[Any, int]]
+    items: dict[str, Any]
+    events: list[str]
+    timers: list[str]
+
+
+def _moto_tables() -> Iterator[tuple[str, Any]]:
+    yield from dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables.items()
+
+
+@dataclass
 class World:
     """The program with one store, one account and one set of queues; counts its effects."""
 
     store: Redis
+    binary: Redis
     set_clock: Callable[[str, int], None]
     queues: Queues = field(default_factory=Queues)
     effects: int = 0
@@ -107,12 +126,23 @@ class World:
     def touch(self) -> None:
         self.effects += 1
 
-    def clear(self) -> None:
-        """As before the first promotion."""
-        tables.clear()
-        self.queues.events.clear()
-        self.queues.timers.clear()
-        self.queues.takes = 10
+    def save(self, sale: str) -> Saved:
+        """All that is there, to start from again."""
+        names: Any = self.binary.scan_iter(match=f"*{sale}*")
+        keys = {name: (self.binary.dump(name), self.binary.pttl(name)) for name in names}
+        items = {name: deepcopy(table.items) for name, table in _moto_tables()}
+        return Saved(sale, keys, items, list(self.queues.events), list(self.queues.timers))
+
+    def restore(self, saved: Saved) -> None:
+        """As it was when it was saved."""
+        for name in self.binary.scan_iter(match=f"*{saved.sale}*"):
+            self.binary.delete(name)
+        for name, (dump, lives_ms) in saved.keys.items():
+            self.binary.restore(name, max(0, lives_ms), dump)
+        for name, table in _moto_tables():
+            table.items = deepcopy(saved.items[name])
+        self.queues.events[:] = saved.events
+        self.queues.timers[:] = saved.timers
 
     def sale(self, stock: int = 3, now: int = 1500, **more: Any) -> str:
         """A promotion in table and store, which opens at 1000 and ends at 2000."""
@@ -195,10 +225,11 @@ def _plain(row: Any) -> dict[str, Any]:
 def world(
     aws: None,
     store: Redis,
+    store_url: str,
     set_clock: Callable[[str, int], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
-    made = World(store, set_clock)
+    made = World(store, Redis.from_url(store_url), set_clock)
     command, execute = Redis.execute_command, Pipeline.execute
 
     def counted(client: Redis, *args: Any, **options: Any) -> Any:
@@ -222,6 +253,7 @@ def world(
     monkeypatch.setattr(Pipeline, "execute", executed)
     with tables.directly(around):
         yield made
+    made.binary.close()
 
 
 @contextmanager

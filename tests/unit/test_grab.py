@@ -11,7 +11,7 @@ from chalicelib import clients
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import Grab, GrabCoupon, grab_coupon
-from tests.unit.conftest import Broker, state_of
+from tests.unit.conftest import Broker, server_of, state_of
 
 pytestmark = pytest.mark.store
 

@@ -9,6 +9,7 @@ from redis import Redis
 from chalicelib.commands import over
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
+from tests.unit.conftest import server_of
 
 pytestmark = pytest.mark.store
 
