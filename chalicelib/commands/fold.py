@@ -119,7 +119,8 @@ def _fold_one(folded: Folded, event: Event) -> None:
     elif isinstance(event, PromotionRestocked):
         add_restock(folded, event)
     elif isinstance(event, PromotionEnded):
-        _close(folded, event)
+        if folded.closed_as != "CANCELLED":  # a store that had forgotten it may end the sale again
+            _close(folded, event)
     elif isinstance(event, CouponEvent):
         place = (event.customer_id, event.number)
         _note_reference(folded, event)

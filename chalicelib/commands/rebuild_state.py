@@ -97,7 +97,9 @@ def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
             "item_id", "admission",
         )  # fmt: skip
         fields = {name: getattr(base, name) for name in names}
-    if folded.closed_as is None and row.closed_as is not None:  # its end was told
+    if row.closed_as is not None and (
+        folded.closed_as is None or row.closed_as == "CANCELLED"
+    ):  # its end was told, and a cancellation stands above any other
         folded.closed_as = row.closed_as
     if folded.closed_as == "SOLD_OUT" and 0 < folded.closed_stock < folded.stock:
         folded.closed_as = None  # a restock that counts after all has more to sell
