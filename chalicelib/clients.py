@@ -1,5 +1,7 @@
 """Clients of the store and of AWS: made once per process, on first use, with short timeouts."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -9,8 +11,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from redis.backoff import NoBackoff
+from redis.cluster import PRIMARY, ClusterNode, NodesManager
 from redis.retry import Retry
 
+from chalicelib import telemetry
 from chalicelib.config import settings
 
 if TYPE_CHECKING:
@@ -21,8 +25,27 @@ if TYPE_CHECKING:
 # call at a time, a local worker as many as it has threads.
 _ONE_RETRY = 1
 
-# In cluster mode an absent store is told by an exception that is none of redis-py's others.
+# What a cluster raises that can't be reached is no RedisError.
 STORE_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+
+
+class _Nodes(NodesManager):
+    """Finds also a node that has no slot yet: while slots move there, ASK names it.
+
+    redis-py knows only the nodes that have slots, and raises AttributeError at such an ASK.
+    """
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """A node by its address, or by its name, which is `host:port`."""
+        known: ClusterNode | None = super().get_node(host, port, node_name)
+        if known is not None or node_name is None:
+            return known
+        host, _, port_text = node_name.rpartition(":")
+        node = ClusterNode(host, int(port_text), PRIMARY)
+        self.nodes_cache[node_name] = node
+        return node
 
 
 # An answer that can't be read is told by an exception that is none of botocore's others.
@@ -40,6 +63,7 @@ def store() -> redis.Redis:
     them for ever. So its refusal ends the connection, and the next one asks for the name again.
     """
     current = settings()
+    make: Callable[..., redis.Redis | redis.RedisCluster]
     make = redis.RedisCluster.from_url if current.redis_cluster else redis.Redis.from_url
     # A cluster's replica says who has the slot now, and redis-py goes there.
     refused = [] if current.redis_cluster else [redis.exceptions.ReadOnlyError]
@@ -53,7 +77,23 @@ def store() -> redis.Redis:
         retry=Retry(NoBackoff(), _ONE_RETRY),
         retry_on_error=refused,
     )
+    if isinstance(client, redis.RedisCluster):
+        client.nodes_manager.__class__ = _Nodes
     return cast("redis.Redis", client)
+
+
+@contextmanager
+def elsewhere(store: redis.Redis) -> Iterator[None]:
+    """Around what any node of a cluster may keep: while it is away, the work on others goes on.
+
+    A store of one node that is away raises, as everywhere.
+    """
+    try:
+        yield
+    except STORE_ERRORS as error:
+        if not isinstance(store, redis.RedisCluster):
+            raise
+        telemetry.count("store_node_away", reason=str(error))
 
 
 def store_clock_ms() -> int:

@@ -12,6 +12,7 @@ Plain dicts in, violations out. The evidence:
     queues      queue -> messages in it, of any kind
     dead        queue -> bodies in its dead-letter queue
     poison      queue -> bodies that were put into it
+    unsettled   conflicts that nobody has dealt with
     ended       parts of the system that ended by themselves
     now         epoch ms of the evidence
 """
@@ -21,22 +22,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chaos.findings import Findings
-from chaos.fold import Event, Folded, fold, state_of
+from chaos.fold import fold
+from chaos.folded import Event, Folded, state_of
 from chaos.promises import check_promises
 
 Row = Mapping[str, Any]
 
 # Row of the coupons table <- its newest event.
 _COUPON = ("promotionId", "customerId", "number", "version", "discount", "grabbedAt", "deadline",
-           "price", "paidAt", "paymentReference")  # fmt: skip
-# Row of the active promotions table <- the start; and <- the newest event.
+           "price", "paidAt", "paymentReference", "movedTo", "reason")  # fmt: skip
+# Row of the active promotions table <- the newest start or recovery; and <- the newest event.
 _OFFER = {
     "discount": "discount", "publishTime": "opensAt", "finishTime": "closesAt",
     "couponsPerCustomer": "couponsPerCustomer", "holdSeconds": "holdSeconds",
     "itemId": "itemId", "price": "price", "admission": "admission",
 }  # fmt: skip
 _COUNTS = ("version", "stock", "available", "held", "sold")
-_END_STATES = {"PromotionFinished": "FINISHED", "PromotionCancelled": "CANCELLED"}
 
 
 def check(evidence: Mapping[str, Any]) -> Findings:
@@ -61,6 +62,8 @@ def check(evidence: Mapping[str, Any]) -> Findings:
         if depth:
             findings.add("queues: messages left", f"{depth} in {queue}")
     _check_dead(evidence["dead"], evidence["poison"], findings)
+    for conflict in evidence["unsettled"]:
+        findings.add("conflicts: nobody has settled one", conflict)
     for part in evidence["ended"]:
         findings.add("parts: ended by themselves", part)
     return findings
@@ -81,13 +84,20 @@ def _check_conflicts(
         if not kept or event in kept:
             findings.add("conflicts: no conflict", name)
             continue
+        sale = sales[event["promotionId"]]
+        if event["type"] == "PromotionRestocked" and event["requestKey"] not in sale.restocks:
+            findings.add("conflicts: a restock without a record", name)
+        if event["type"] == "PromotionCancelled" and sale.state != "CANCELLED":
+            findings.add("conflicts: a cancellation without a record", name)
         if "customerId" not in event:
             continue
-        sale, coupon = sales[event["promotionId"]], (event["customerId"], event["number"])
+        coupon = (event["customerId"], event["number"])
         if coupon not in sale.coupons:
             findings.add("conflicts: a coupon without a record", f"{coupon}, {name}")
-        elif event["type"] in ("CouponPaid", "RefundRecorded") and not sale.had(
-            coupon, "PAID", "REFUND_DUE", "REVOKED"
+        elif event["type"] in ("CouponPaid", "RefundRecorded") and not any(
+            told.get("paymentReference") == event.get("paymentReference")
+            and told["type"] in ("CouponPaid", "RefundRecorded")
+            for told in sale.life(coupon)
         ):
             findings.add("conflicts: a payment without a record", f"{coupon}, {name}")
 
@@ -114,16 +124,15 @@ def _check_coupons(rows: Iterable[Row], sales: Mapping[str, Folded], findings: F
 
 
 def _check_active(rows: Iterable[Row], sales: Mapping[str, Folded], findings: Findings) -> None:
-    """The active promotions table is the offer of the start and the counts of the newest event."""
+    """The active promotions table is the newest offer and the counts of the newest event."""
     stored = {row["promotionId"]: row for row in rows}
     for name in sales.keys() ^ stored.keys():
         findings.add("active promotions table: not the promotions of the journal", name)
     for name in sales.keys() & stored.keys():
         sale, row = sales[name], stored[name]
-        state = _END_STATES[sale.ended["type"]] if sale.ended else "ON_SALE"
-        wanted: dict[str, Any] = {"state": state}
-        if sale.started:
-            wanted |= {to: sale.started.get(source) for to, source in _OFFER.items()}
+        wanted: dict[str, Any] = {"state": sale.state}
+        if sale.offer:
+            wanted |= {to: sale.offer.get(source) for to, source in _OFFER.items()}
         if sale.newest:
             wanted |= {count: sale.newest[count] for count in _COUNTS}
         for field, value in wanted.items():
@@ -150,7 +159,7 @@ def _check_standing(counts: Row, sale: Folded, findings: Findings) -> None:
     """One promotion in the store: its newest event's counts, its state, its coupons."""
     newest = sale.newest or {}
     wanted = {count: newest[count] for count in ("version", "stock", "available", "sold")}
-    wanted["state"] = _END_STATES[sale.ended["type"]] if sale.ended else "ON_SALE"
+    wanted["state"] = sale.state
     for field, value in wanted.items():
         if counts[field] != value:
             told = f"{sale.promotion_id} {field} {counts[field]} instead of {value}"

@@ -3,7 +3,8 @@
 A line has: what (grab, pay, give_back, create, restock, cancel), promotion, customer, key (the
 Idempotency-Key), number (of the coupon in question), reference (of a payment), started and ended
 (epoch ms), status (0: no answer came), code (a problem's, or what kept the answer from coming),
-coupon (the one in the answer, or null). A created promotion's line has opens_at and closes_at.
+coupon (the one in the answer, or null). A created promotion's line has opens_at and closes_at, a
+restock's the units added.
 """
 
 import http.client

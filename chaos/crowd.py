@@ -84,10 +84,11 @@ class Customers:
             if self._rng.random() < ASKS_AGAIN:
                 self._insist(grab)
             if entry["hold_s"]:
-                self._settle(entry, customer, int(answer["number"]))
+                self._settle(entry, customer, answer)
 
-    def _settle(self, entry: Mapping[str, Any], customer: str, number: int) -> None:
+    def _settle(self, entry: Mapping[str, Any], customer: str, coupon: Mapping[str, Any]) -> None:
         """Pay, in time or late, or give back, or forget it."""
+        number = int(coupon["number"])
         path = f"/command/coupons/{entry['promotion']}-{number}"
         choice = self._rng.random()
         if choice < PAYS + GIVES_BACK:
@@ -96,7 +97,9 @@ class Customers:
             time.sleep(entry["hold_s"] * self._rng.uniform(0.95, 1.6))
         else:
             return
-        facts = {"number": number, "reference": f"paid-{entry['promotion']}-{number}-{customer}"}
+        # One coupon, one payment: a recovery may change its number, but not when it was grabbed.
+        reference = f"paid-{entry['promotion']}-{coupon['grabbedAt']}-{customer}"
+        facts = {"number": number, "reference": reference}
         command = Command(
             "pay", "POST", f"{path}/payment",
             {"customerId": customer, "paymentReference": facts["reference"]},

@@ -26,6 +26,10 @@ _DEPTHS: list["QueueAttributeFilterType"] = [
     "ApproximateNumberOfMessagesDelayed",
 ]
 _COUNTS = ("version", "stock", "available", "sold")
+# A recovery hides the dead letters that it looks at for half a minute.
+_HIDDEN_S = 300.0
+_NOTHING: dict[str, Any] = {"state": "UNKNOWN", "waiting": 0, "work": [],
+                            **dict.fromkeys(_COUNTS, 0)}  # fmt: skip
 _OUTBOX = re.compile(r"seckill:\{(.+)\}:outbox")
 # As the store writes a coupon: "number version at state ...", the last by one letter.
 _LETTERS = {"G": "GRABBED", "P": "PAID", "R": "RELEASED", "B": "RELEASED", "V": "REVOKED",
@@ -52,11 +56,14 @@ class Witness:
         return {name: self._depth(name) for name in QUEUES}
 
     def unquiet(self) -> str:
-        """What still goes on, in a few words; empty when all is quiet."""
+        """What still goes on, with numbers that change as long as it does; empty: all is quiet."""
         deep = {name: depth for name, depth in self.depths().items() if depth}
         if deep:
             return ", ".join(f"{depth} in {name}" for name, depth in deep.items())
         store = self.store()
+        at_work = sorted(f"{name} {work}" for name, held in store.items() for work in held["work"])
+        if at_work:
+            return "; ".join(at_work)
         open_ = [name for name, held in store.items() if held["state"] in ("SCHEDULED", "ON_SALE")]
         if open_:
             return f"{len(open_)} promotions on sale"
@@ -66,7 +73,15 @@ class Witness:
         seen = {row["promotionId"]: row.get("version") for row in self.rows("active-promotions")}
         drift = [name for name, counts in store.items()
                  if counts["version"] != seen.get(name, 0)]  # fmt: skip
-        return f"{len(drift)} promotions drift" if drift else ""
+        if drift:
+            return f"{len(drift)} promotions drift"
+        unsettled = self.unsettled()
+        return f"{len(unsettled)} conflicts" if unsettled else ""
+
+    def unsettled(self) -> list[str]:
+        """The conflicts that nobody has dealt with."""
+        return [f"{row['promotionId']} {row['conflict']}" for row in self.rows("conflicts")
+                if "settled" not in row]  # fmt: skip
 
     def store(self) -> dict[str, dict[str, Any]]:
         """Each promotion that the store has something of."""
@@ -75,21 +90,26 @@ class Witness:
             for key in store.scan_iter("seckill:{*}:promotion", count=1000):
                 stored: Any = store.hgetall(key)
                 name = key.removeprefix("seckill:{").removesuffix("}:promotion")
+                holds = int(store.zcard(key.replace(":promotion", ":holds")))
+                work = [f"is {field}" for field in ("recovering", "rebuild") if field in stored]
+                work += [f"has {holds} holds"] if holds else []
                 if "state" not in stored:
+                    if work:
+                        found[name] = _NOTHING | {"work": work}
                     continue
                 customers: Any = store.hgetall(key.replace(":promotion", ":customers"))
                 found[name] = {
                     "state": stored["state"],
                     **{count: int(stored[count]) for count in _COUNTS},
                     "waiting": 0,
+                    "work": work,
                     "coupons": dict(_owned(customers)),
                 }
             for key in store.scan_iter("seckill:{*}:outbox", count=1000):
                 match = _OUTBOX.fullmatch(key)
                 length = int(store.xlen(key))
                 if match and length:
-                    nothing = {"state": "UNKNOWN", **dict.fromkeys(_COUNTS, 0)}
-                    found.setdefault(match[1], nothing)["waiting"] = length
+                    found.setdefault(match[1], dict(_NOTHING))["waiting"] = length
         return found
 
     def rows(self, table: str) -> list[dict[str, Any]]:
@@ -114,6 +134,7 @@ class Witness:
             "queues": self.depths(),
             "dead": {queue: self._dead(f"{queue}-dlq") for queue in QUEUES},
             "poison": poison,
+            "unsettled": self.unsettled(),
             "ended": ended,
             "now": int(time.time() * 1000),
         }
@@ -124,11 +145,16 @@ class Witness:
         return sum(int(told.get(depth, 0)) for depth in _DEPTHS)
 
     def _dead(self, name: str) -> list[str]:
-        bodies = []
-        while messages := self._sqs.receive_message(
-            QueueUrl=self.queues[name], MaxNumberOfMessages=10, VisibilityTimeout=600
-        ).get("Messages"):
+        """All of a dead-letter queue, also what somebody has just looked at."""
+        bodies: list[str] = []
+        until = time.monotonic() + _HIDDEN_S
+        while len(bodies) < self._depth(name) and time.monotonic() < until:
+            messages = self._sqs.receive_message(
+                QueueUrl=self.queues[name], MaxNumberOfMessages=10, VisibilityTimeout=3600
+            ).get("Messages", [])
             bodies += [message["Body"] for message in messages]
+            if not messages:
+                time.sleep(1)
         return bodies
 
 

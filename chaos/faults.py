@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaos.parts import CONSUMERS, SERVERS, STORE, SWEEP, Parts
+from chaos.parts import CONSUMERS, SERVERS, STORE, SWEEP, WATCH_S, Parts
 from chaos.schedule import Fault
 from localstack.cloud import store_answers
 from localstack.provision import session
@@ -87,6 +87,7 @@ class Injector:
             "replies": self._replies,
             "messages": self._messages,
             "poison": self._poison,
+            "statement": self._statement,
         }
         if kinds[fault.kind](fault):
             self.done[fault.kind] += 1
@@ -118,6 +119,16 @@ class Injector:
         self._parts.start(name, off_s)
         return True
 
+    def _statement(self, fault: Fault) -> bool:
+        victims = (*CONSUMERS, SWEEP)
+        name = victims[fault.variant % len(victims)]
+        if name not in self._parts.running:
+            return False
+        self._parts.kill(name)
+        self._parts.mortal[name] = f"{fault.at_s} {fault.variant}"
+        self._parts.start(name)
+        return True
+
     def _up(self) -> bool:
         """True when the store itself can be talked to."""
         return STORE in self._parts.running and store_answers(self._parts.store_url)
@@ -132,14 +143,19 @@ class Injector:
     def _snapshot(self, fault: Fault) -> bool:
         if not self._up():
             return False
+        taken_s = time.monotonic()
         snapshot = self._parts.snapshot()
-        self._after(fault.lasts_s, lambda: self._restore(snapshot, TRIES))
+        self._after(fault.lasts_s, lambda: self._restore(snapshot, taken_s, TRIES))
         return True
 
-    def _restore(self, snapshot: Path, tries: int) -> None:
+    def _restore(self, snapshot: Path, taken_s: float, tries: int) -> None:
+        if time.monotonic() - taken_s > WATCH_S / 2:
+            # It may have a sale that nobody watches any more: no fail-over lags behind that far.
+            self._note("snapshot too old")
+            return
         if not self._up():
             if tries > 1:
-                self._after(AGAIN_S, lambda: self._restore(snapshot, tries - 1))
+                self._after(AGAIN_S, lambda: self._restore(snapshot, taken_s, tries - 1))
             return
         self._parts.kill(STORE)
         self._parts.restore(snapshot)

@@ -23,12 +23,14 @@ from localstack.cloud import (
     store_answers,
     valkey_command,
 )
-from localstack.processes import Child, free_port, stop_all, wait_until
+from localstack.processes import HUNG_AFTER_S, Child, free_port, stop_all, wait_until
 
 STAGE = "local"
-# A failed message comes again after seconds, as often as the template says: a good one must not end
-# in a DLQ because consumers were killed or tables away.
-PARAMETERS = {"VisibilitySeconds": "3"}
+# A failed message comes again after seconds, and as often as SQS can: a good one must not end in a
+# DLQ because consumers were killed or slow, or tables away. Poison goes there at once.
+PARAMETERS = {"VisibilitySeconds": "3", "MaxReceiveCount": "1000"}
+# A promotion is watched so long after its end.
+WATCH_S = 12
 SKEW = Path(__file__).parent / "skew"
 SERVERS = ("http-0", "http-1")
 CONSUMERS = ("consumers-0", "consumers-1")
@@ -38,7 +40,12 @@ _AOF = "appendonlydir"
 
 @dataclass(slots=True)
 class Parts:
-    """What runs. `commands` and `environ` make each part anew; `ended` did so by themselves."""
+    """What runs. `commands` and `environ` make each part anew.
+
+    ended: those that did so by themselves. mortal: the seeds of those that end at a statement of a
+    recovery, whenever they are started, see mortal.py. armed: those of them that run so just now.
+    killed: how often that has happened.
+    """
 
     folder: Path
     urls: list[str]
@@ -49,14 +56,30 @@ class Parts:
     commands: dict[str, Sequence[str | Path]] = field(default_factory=dict)
     running: dict[str, Child] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    mortal: dict[str, str] = field(default_factory=dict)
+    armed: set[str] = field(default_factory=set)
+    killed: int = 0
+
+    @property
+    def deaths(self) -> Path:
+        """Where a part that is killed at a statement says which one it was."""
+        return self.folder / "deaths.jsonl"
 
     def start(self, name: str, clock_off_s: int = 0) -> None:
         """Start a part, with a wrong clock if so wished."""
-        environ = self.environ
+        environ, command = self.environ, self.commands[name]
+        self.armed.discard(name)
+        if name in self.mortal:
+            python, module, *rest = command
+            assert module == "-m"  # noqa: S101 - only what Python runs can be traced
+            command = [python, "-m", "chaos.mortal", *rest]
+            self.mortal[name] += "+"  # each time other statements
+            environ = environ | {"MORTAL_SEED": self.mortal[name], "MORTAL_LOG": str(self.deaths)}
+            self.armed.add(name)
         if clock_off_s:
             path = f"{SKEW}{os.pathsep}{environ['PYTHONPATH']}"
             environ = environ | {"PYTHONPATH": path, "CLOCK_OFF_S": str(clock_off_s)}
-        self.running[name] = Child(name, self.commands[name], environ, self.folder)
+        self.running[name] = Child(name, command, environ, self.folder)
 
     def kill(self, name: str) -> None:
         """Kill -9 a part with all its processes."""
@@ -68,20 +91,29 @@ class Parts:
         """Note the parts that ended without our doing, and start them again."""
         for name, child in list(self.running.items()):
             code = child.process.poll()
-            if code is not None:
+            if code is None:
+                continue
+            if name in self.armed and code == -signal.SIGKILL:
+                self.killed += 1
+                child.stop()
+                self.start(name)
+            else:
                 self.ended.append(f"{name} with code {code}, see {child.log.relative_to(ROOT)}")
                 child.stop()
                 self.start(name)
 
     def control(self, **weather: float | str | bool) -> None:
         """Tell the proxies what to do from now on."""
-        with socket.create_connection(("127.0.0.1", self.control_port), timeout=5) as connection:
+        address = ("127.0.0.1", self.control_port)
+        with socket.create_connection(address, timeout=HUNG_AFTER_S) as connection:
             connection.sendall(json.dumps(weather).encode() + b"\n")
             connection.recv(16)
 
     def store(self) -> redis.Redis:
         """A connection to the store itself, past the proxy."""
-        return redis.Redis.from_url(self.store_url, decode_responses=True, socket_timeout=5)
+        return redis.Redis.from_url(
+            self.store_url, decode_responses=True, socket_timeout=HUNG_AFTER_S
+        )
 
     def snapshot(self) -> Path:
         """The store as it is now, in a file."""
@@ -148,8 +180,7 @@ def _environ(publisher: str) -> dict[str, str]:
         # Below a client's patience; and no request of ours runs longer than a store settles.
         "BROKER_TIMEOUT_S": "0.5",
         "SETTLE_S": "4",
-        # Longer than the age of any snapshot that comes back.
-        "WATCH_S": "12",
+        "WATCH_S": str(WATCH_S),
         "AWS_DEFAULT_REGION": provision.REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

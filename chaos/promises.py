@@ -1,11 +1,12 @@
 """What customers and the operator were told, against what the journal has. Pure, as checker.py."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaos.findings import Findings
-from chaos.fold import CouponKey, Folded, state_of
+from chaos.folded import CouponKey, Folded, state_of
 
 Line = Mapping[str, Any]
 
@@ -14,7 +15,6 @@ TOLERANCE_MS = 50
 GRANTED = (201, 202)
 GOOD = (200, 201, 202)
 BAD = 400
-NOT_FOUND = 404
 SERVER_ERROR = 500
 UNAVAILABLE = 503
 _REFUSALS: dict[str, set[tuple[int, str]]] = {
@@ -31,6 +31,7 @@ _REFUSALS: dict[str, set[tuple[int, str]]] = {
     },
     "pay": {
         (404, "UNKNOWN_COUPON"),
+        (409, "ALREADY_PAID"),
         (409, "HOLD_EXPIRED"),
         (409, "COUPON_RELEASED"),
         (409, "REVOKED"),
@@ -65,18 +66,14 @@ def check_promises(
         _check_refusals(grabs, sale, findings)
         _check_asked_for(grabs, sale, findings)
         _check_keys(grabs, sale, findings)
-        for what, check in _SETTLED.items():
-            lines = [line for line in by_what[what] if line["promotion"] == name]
-            for coupon, last in _last_answers(lines).items():
-                check(coupon, last, sale, findings)
-        _check_restocks(
-            [line for line in by_what["restock"] if line["promotion"] == name], sale, findings
-        )
-    for line in by_what["cancel"]:
-        sale_ = sales.get(line["promotion"])
-        ended = sale_.ended if sale_ else None
-        if line["status"] in GOOD and sale_ and (not ended or ended["reason"] != "CANCELLED"):
-            findings.add("answers: cancelled, but not in the journal", line["promotion"])
+        _check_payments([line for line in by_what["pay"] if line["promotion"] == name], sale,
+                        findings)  # fmt: skip
+        _check_returns([line for line in by_what["give_back"] if line["promotion"] == name], sale,
+                       findings)  # fmt: skip
+        _check_restocks([line for line in by_what["restock"] if line["promotion"] == name], sale,
+                        findings)  # fmt: skip
+        _check_cancelled([line for line in by_what["cancel"] if line["promotion"] == name], sale,
+                         findings)  # fmt: skip
 
 
 def unanswered(line: Line) -> bool:
@@ -109,7 +106,7 @@ def _check_created(
     if line["status"] not in GOOD:
         return
     sale = sales.get(line["promotion"])
-    if sale is None or sale.started is None:
+    if sale is None or sale.state == "SCHEDULED":
         if line["opens_at"] < now_ms:
             findings.add("promotions: never started", line["promotion"])
     elif sale.ended is None and line["closes_at"] < now_ms:
@@ -149,27 +146,26 @@ def _check_refusals(grabs: Sequence[Line], sale: Folded, findings: Findings) -> 
     A coupon whose event was lost before anybody was told of it has counted too, as long as the
     store knew it: it is one of the customer's requests without an answer.
     """
-    if sale.started is None:
+    offer = sale.offer
+    if offer is None:
         return
-    had = defaultdict[str, int](int)
-    for customer, _ in sale.coupons:
-        had[customer] += 1
+    had = Counter(customer for (customer, _), e in sale.coupons.items() if "movedTo" not in e)
     if sale.missing:
         unheard = {(line["customer"], line["key"]) for line in grabs if unanswered(line)}
         heard = {(line["customer"], line["key"]) for line in grabs if line["coupon"]}
-        for customer, _ in unheard - heard:
-            had[customer] += 1
-    ended = sale.ended
+        had.update(customer for customer, _ in unheard - heard)
+    first_cancelled = math.inf if sale.cancelled_at is None else sale.cancelled_at
+    sold_out_at = math.inf if sale.sold_out_at is None else sale.sold_out_at
     for line in grabs:
         code = line["code"]
+        until = line["ended"] + TOLERANCE_MS
         false = (
-            (code == "NOT_STARTED" and line["started"] > sale.started["opensAt"] + TOLERANCE_MS)
-            or (code == "FINISHED" and line["ended"] < sale.started["closesAt"] - TOLERANCE_MS)
-            or (code == "CANCELLED"
-                and (not ended or ended["type"] != "PromotionCancelled"
-                     or line["ended"] < ended["at"] - TOLERANCE_MS))
-            or (code == "LIMIT_REACHED"
-                and had[line["customer"]] < sale.started["couponsPerCustomer"])
+            (code == "NOT_STARTED" and line["started"] > offer["opensAt"] + TOLERANCE_MS)
+            or (code == "FINISHED" and until < offer["closesAt"])
+            or (code == "CANCELLED" and until < first_cancelled)
+            or (code == "SOLD_OUT" and until < sold_out_at and not sale.generations
+                and not sale.missing)
+            or (code == "LIMIT_REACHED" and had[line["customer"]] < offer["couponsPerCustomer"])
         )  # fmt: skip
         if false and line["status"] != UNAVAILABLE:
             findings.add("answers: a refusal that was not true", _name(line))
@@ -190,16 +186,11 @@ def _check_asked_for(grabs: Iterable[Line], sale: Folded, findings: Findings) ->
             request = key or str(len(open_[customer]))
             started = open_[customer].get(request, line["started"])
             open_[customer][request] = min(started, line["started"])
+    moved = {(c, e["movedTo"]) for (c, _), e in sale.coupons.items() if "movedTo" in e}
     untold: dict[str, list[int]] = defaultdict(list)
-    renumbered = {
-        (customer, event["grabbedAt"])
-        for (customer, _), event in sale.coupons.items()
-        if event.get("reason") == "RENUMBERED"
-    }
-    for (customer, number), event in sale.coupons.items():
-        at = event["grabbedAt"]
-        if (customer, number) not in told and (customer, at) not in renumbered:
-            untold[customer].append(at)
+    for key in sale.coupons.keys() - moved:
+        if told.isdisjoint(sale.chain(key)):
+            untold[key[0]].append(sale.coupons[key]["grabbedAt"])
     for customer, times in untold.items():
         starts = sorted(
             started for key, started in open_[customer].items() if (customer, key) not in answered
@@ -231,44 +222,68 @@ def _check_keys(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None
                          f"{sale.promotion_id} {numbers} of {customer}, {key}")  # fmt: skip
 
 
-def _last_answers(lines: Iterable[Line]) -> dict[CouponKey, Line]:
-    """Of each coupon the last answer that says something."""
-    last: dict[CouponKey, Line] = {}
+def _check_payments(lines: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """Money has moved: the coupon is paid, or a refund is on record; never neither, never both."""
+    last: dict[tuple[CouponKey, str], Line] = {}
     for line in sorted(lines, key=lambda line: float(line["ended"])):
-        coupon = (line["customer"], line["number"])
         if line["status"] and not unanswered(line):
-            last[coupon] = line
-    return last
+            last[(line["customer"], line["number"]), line["reference"]] = line
+    for (coupon, reference), line in last.items():
+        if line["code"] == "UNKNOWN_COUPON":
+            if coupon in sale.coupons:
+                findings.add("answers: a coupon that is there was unknown", _name(line))
+        else:
+            _check_payment(coupon, reference, line, sale, findings)
+    sent = {line["reference"] for line in lines}
+    for (customer, number), event in sale.coupons.items():
+        if event.get("paymentReference", "") not in {"", *sent}:
+            findings.add("journal: another payment reference than was sent",
+                         f"{sale.promotion_id} {number} of {customer}")  # fmt: skip
 
 
-def _check_payment(coupon: CouponKey, last: Line, sale: Folded, findings: Findings) -> None:
-    """Money has moved: the coupon is paid, or a refund is on record; never neither."""
-    if last["status"] == NOT_FOUND and coupon not in sale.coupons:  # it was never granted
-        return
-    told_paid = last["status"] in GOOD
-    if not sale.had(coupon, *(("PAID", "REVOKED") if told_paid else ("REFUND_DUE", "REVOKED"))):
+def _check_payment(
+    coupon: CouponKey, reference: str, last: Line, sale: Folded, findings: Findings
+) -> None:
+    record = sale.record(coupon) or {}
+    paid = record.get("type") == "CouponPaid" and record.get("paymentReference") == reference
+    refunded = any(
+        e["type"] == "RefundRecorded" and e.get("paymentReference") == reference
+        for e in sale.life(coupon)
+    )
+    if paid and refunded:
+        findings.add("journal: a payment that is taken, and to be given back", _name(last))
+    if last["code"] == "ALREADY_PAID":
+        settled = record.get("type") == "CouponPaid" and not paid and sale.generations > 0
+    elif sale.generations:  # what was told may have become the other one, by a recovery
+        settled = paid or refunded
+    else:
+        settled = paid if last["status"] in GOOD else refunded
+    if not settled:
         findings.add("answers: a payment that the journal tells otherwise", _name(last))
-    event = sale.coupons.get(coupon, {})
-    if "paidAt" in event and event.get("paymentReference") != last["reference"]:
-        findings.add("journal: another payment reference than was sent", _name(last))
 
 
-def _check_return(coupon: CouponKey, last: Line, sale: Folded, findings: Findings) -> None:
-    if last["status"] in GOOD and not sale.had(coupon, "RELEASED", "REVOKED"):
-        findings.add("answers: given back, but not in the journal", _name(last))
+def _check_returns(lines: Iterable[Line], sale: Folded, findings: Findings) -> None:
+    """What was given back is the customer's no more."""
+    for line in lines:
+        states = {state_of(e) for e in sale.life((line["customer"], line["number"]))}
+        if line["status"] in GOOD and states.isdisjoint(("RELEASED", "REVOKED", "REFUND_DUE")):
+            findings.add("answers: given back, but not in the journal", _name(line))
 
 
-_SETTLED: dict[str, Callable[[CouponKey, Line, Folded, Findings], None]] = {
-    "pay": _check_payment,
-    "give_back": _check_return,
-}
-
-
-def _check_restocks(lines: Iterable[Line], sale: Folded, findings: Findings) -> None:
+def _check_restocks(lines: Sequence[Line], sale: Folded, findings: Findings) -> None:
     """Each key that was answered has added its units once; the others once or not at all."""
-    done = {line["key"] for line in lines if line["status"] in GOOD}
-    maybe = {line["key"] for line in lines if unanswered(line)} - done
-    if not len(done) <= len(sale.restocks) <= len(done) + len(maybe):
+    done = {line["key"]: line["added"] for line in lines if line["status"] in GOOD}
+    sent = {line["key"]: line["added"] for line in lines}
+    if not done.items() <= sale.restocks.items() <= sent.items():
         findings.add("journal: restocks that differ from the answers",
-                     f"{sale.promotion_id}: {len(sale.restocks)} in the journal, "
-                     f"{len(done)} answered, {len(maybe)} without an answer")  # fmt: skip
+                     f"{sale.promotion_id}: {sale.restocks} in the journal, {done} answered, "
+                     f"{sent} sent")  # fmt: skip
+
+
+def _check_cancelled(lines: Sequence[Line], sale: Folded, findings: Findings) -> None:
+    if sale.state != "CANCELLED" and any(line["status"] in GOOD for line in lines):
+        findings.add("answers: cancelled, but not in the journal", sale.promotion_id)
+    if sale.state == "CANCELLED" and not any(
+        unanswered(ln) or ln["status"] in GOOD for ln in lines
+    ):
+        findings.add("journal: cancelled, and nobody wanted it", sale.promotion_id)

@@ -32,11 +32,11 @@ THREADS = 8
 MINUTES = (0.1, 30.0)
 TICK_S = 0.05
 PROGRESS_S = 10.0
-# Sales end, poison reaches its queues, the last customers get their answers.
-# Ends a run that hangs; a busy machine is given its time.
-QUIET_WITHIN_S = 300.0
+# Sales end, poison reaches its queues, the last customers get their answers. However long that
+# takes on a busy machine, it is waited for as long as something changes; what does not change for
+# so long hangs.
+HANGS_AFTER_S = 300.0
 STILL_S = 2.0
-LEAVES_WITHIN_S = 120.0
 WHERE_SHOWN = 200
 
 
@@ -58,9 +58,29 @@ class Load:
                 child.check()
 
     @property
+    def written(self) -> int:
+        """How much their histories have: it grows with each answer."""
+        return sum(path.stat().st_size for path in self.histories if path.exists())
+
+    @property
     def gone(self) -> bool:
         """True when all customers have their answer, or have given up."""
         return all(child.process.poll() is not None for child in self.children)
+
+
+class Changes:
+    """Tells what goes on from what hangs."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self._seen: object = None
+        self._since = time.monotonic()
+
+    def go_on(self, seen: object) -> bool:
+        """False once the same was seen for too long."""
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        return time.monotonic() - self._since < HANGS_AFTER_S
 
 
 def main() -> int:
@@ -95,6 +115,7 @@ def _run(seed: int, seconds: float, kinds: Sequence[str], publisher: str) -> int
         with _load(running, seed, time.time() + seconds) as load:
             injector.plan(schedule(seed, seconds, kinds))
             _let_it_rage(running, injector, load, witness, seconds)
+            running.mortal.clear()
             quiet = _settle(running, witness, load)
         evidence = witness.gather(load.histories, dict(injector.poison), running.ended)
     _write(FOLDER / "evidence.json", json.dumps(evidence, default=str))
@@ -161,14 +182,14 @@ def _history(load: Load) -> list[Any]:
 def _settle(running: Parts, witness: Witness, load: Load) -> str:
     """Wait until the crowd has gone and nothing moves any more; what still does, else empty."""
     begin = time.monotonic()
-    while not load.gone and time.monotonic() < begin + LEAVES_WITHIN_S:
+    changes = Changes()
+    while not load.gone and changes.go_on(load.written):
         running.check()
         load.check()
         time.sleep(TICK_S)
-    left = time.monotonic()
     still_since: float | None = None
     unquiet = "the crowd" if not load.gone else "nothing seen yet"
-    while time.monotonic() < left + QUIET_WITHIN_S:
+    while changes.go_on(unquiet):
         running.check()
         unquiet = witness.unquiet()
         if unquiet:
@@ -191,6 +212,7 @@ def _report(
         "seed": seed,
         "fault_seconds": seconds,
         "faults": {kind: injector.done[kind] for kind in KINDS if injector.done[kind]},
+        "killed_at": Counter(line["killed"] for line in read_lines(FOLDER / "deaths.jsonl")),
         "requests": len(history),
         "accepted": sum(line["status"] in GRANTED for line in history),
         "unanswered": sum(line["status"] == 0 for line in history),
@@ -219,6 +241,9 @@ def away_s(history: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def _print_verdict(report: dict[str, Any], findings: Findings) -> None:
     print(f"\n  faults      {', '.join(f'{n} {kind}' for kind, n in report['faults'].items())}")
+    killed_at = report["killed_at"]
+    print(f"  killed at   {sum(killed_at.values())} statements of recoveries, "
+          f"{len(killed_at)} different ones")  # fmt: skip
     print(f"  requests    {report['requests']:,}, {report['accepted']:,} coupons granted, "
           f"{report['unanswered']:,} without an answer")  # fmt: skip
     print(f"  journal     {report['events']:,} events of {report['promotions']} promotions, "

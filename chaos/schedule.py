@@ -18,6 +18,7 @@ KINDS = {
     "poison": "messages that are none",
     "clock": "a process is replaced by one whose clock is 10 minutes off",
     "replies": "the store's replies get lost after the command was run",
+    "statement": "consumers or the sweep die at statements of recoveries from now on",
 }
 # After these the store is compared with the journal, which takes a few seconds: they are half as
 # frequent as the others, or nothing but that would be tested.

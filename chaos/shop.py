@@ -118,7 +118,8 @@ class Shop:
     def _restock(self, name: str, add: int) -> None:
         key = f"restock-{name}-{self._rng.randrange(10**9)}"
         path = f"/admin/promotions/{name}/stock"
-        command = Command("restock", "POST", path, {"add": add}, promotion=name, key=key)
+        command = Command("restock", "POST", path, {"add": add}, promotion=name, key=key,
+                          facts={"added": add})  # fmt: skip
         self._client.insist(command, self._until)
 
     def _cancel(self, name: str) -> None:

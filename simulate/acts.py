@@ -53,8 +53,11 @@ def _ask(
     outcome, coupon = result if answered and result else ("", None)
     shown = None if coupon is None else coupon.to_json()
     world.answers.append(
-        Answer(what, outcome, began, world.now, first, world.index, coupon=shown, **facts)
-    )
+        Answer(
+            what, outcome, began, world.now, first, world.index,
+            coupon=shown, met=world.met, **facts,
+        )
+    )  # fmt: skip
     who = facts.get("who")
     if what == "grab" and who and shown:
         known = world.told.setdefault(who, [])
@@ -110,7 +113,7 @@ def _grab(world: World, step: steps.Grab) -> None:
         grab = grab_coupon(command, world.outside)
         return grab.outcome, grab.coupon
 
-    _ask(world, step, "grab", work, who=step.who, asked={"key": key})
+    _ask(world, step, "grab", work, who=step.who, asked={"key": step.key})
 
 
 def _number(world: World, step: steps.Pay | steps.GiveBack) -> int | None:
@@ -208,7 +211,6 @@ def _consumer(world: World, step: steps.Consumer) -> None:
     queue = world.broker.queues[step.queue]
     queue.mode = step.mode
     if step.mode == "fails":
-        world.facts.dead_letters = True
         queue.dead += queue.waiting
         queue.waiting.clear()
 

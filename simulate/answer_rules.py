@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from simulate.case import GOOD_GRAB, Case
 from simulate.evidence import Answer, CouponKey, Row
-from simulate.fold import ACTIVE, name, state_of
+from simulate.fold import ACTIVE, fold, name, state_of
 
 _PAID = ("PAID", "REPEATED")
 # A payment that was answered so has been taken, and is to be given back.
@@ -55,9 +55,10 @@ def _untrue_revocation(case: Case, record: Row) -> str:
         return f"{name(record)}: the store had forgotten nothing"
     if record.get("reason") == "RENUMBERED":
         return f"{name(record)}: its new number is nowhere"
+    until = [e for e in case.evidence.journal if int(e["version"]) <= int(record["version"])]
     others = sum(
         event["customerId"] == record["customerId"] and state_of(event) in ACTIVE
-        for event in case.folded.coupons.values()
+        for event in fold(until).coupons.values()
     )
     if record["available"] > 0 and others < case.folded.limit:
         return f"{name(record)}: {record['available']} units were left"
@@ -112,7 +113,10 @@ def _one_end_of_a_payment(case: Case) -> Iterator[str]:
 
 
 def _returns(case: Case) -> Iterator[str]:
-    """A coupon that was given back is not the customer's any more, unless they paid later."""
+    """A coupon that was given back is not the customer's any more, unless money has moved.
+
+    They may have paid later; or before, and the store had forgotten it when they gave it back.
+    """
     last: dict[CouponKey, Answer] = {}
     for answer in [*case.answers("give back"), *case.answers("pay")]:
         key = (answer.who, answer.number)
@@ -124,7 +128,9 @@ def _returns(case: Case) -> Iterator[str]:
         record = case.record(key)
         if record is None:
             yield f"step {answer.first}: coupon {key} has no record"
-        elif state_of(record) in ACTIVE:
+        elif state_of(record) == "GRABBED" or (
+            state_of(record) == "PAID" and not case.evidence.set_back
+        ):
             yield f"step {answer.first}: coupon {key} was given back, on record is {name(record)}"
 
 
@@ -148,7 +154,7 @@ def _keys(case: Case) -> Iterator[str]:
             numbers[answer.who, answer.asked["key"]].add(answer.coupon["number"])
     for (customer, key), found in numbers.items():
         if len(found) > 1:
-            yield f"{customer}, {key.rsplit('-', 1)[-1]}: {sorted(found)}"
+            yield f"{customer}, {key}: {sorted(found)}"
 
 
 RULES: dict[str, Callable[[Case], Iterator[str]]] = {

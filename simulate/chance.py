@@ -177,6 +177,21 @@ class Author:
         manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand"]
         return [RollBack(nth=self.rng.choice([-1, -1, -2, 0]), by=self.rng.choice(manners))]
 
+    def two_stories(self) -> list[Step]:
+        """The store goes back, and sells what it had sold already."""
+        first, second = ([*self._wishes(), *self._wishes()] for _ in range(2))
+        manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand", "hand"]
+        middle = self.recovery() if self._chance(0.3) else []
+        return [
+            Snapshot(), *first, RollBack(by=self.rng.choice(manners)), *middle, Time(), *second,
+            *self.recovery(),
+        ]  # fmt: skip
+
+    def _wishes(self) -> list[Step]:
+        """What a customer or an operator may do in the middle of a sale."""
+        draws = [self.grab, self.grab, self.grab, self.pay, self.pay, self.give_back, self.restock]
+        return self.rng.choice(draws)()
+
     def wipe(self) -> list[Step]:
         """The store forgets."""
         parts: list[Literal["all", "promotion", "customers"]] = ["all", "promotion", "customers"]
@@ -222,6 +237,7 @@ KINDS: dict[str, list[tuple[int, Draw]]] = {
     "roll-back": [
         (4, Author.snapshot),
         (3, Author.roll_back),
+        (3, Author.two_stories),
         (1, lambda _: [FailOver()]),
         (2, Author.recovery),
     ],

@@ -15,8 +15,8 @@ class Answer:
 
     what: "grab", "pay", "give back", "restock", "edit", "cancel", "create". outcome: the program's
     word, empty where the caller had no answer (or 503, come again). began, ended: epoch ms on the
-    store's clock; first, last: the first and the last step during which it ran. coupon: as the
-    answer shows it. asked: what was asked for besides.
+    store's clock; first, last: the first and the last step during which it ran. met: the call at
+    which its process met a fault. coupon: as the answer shows it. asked: what else was asked for.
     """
 
     what: str
@@ -28,6 +28,7 @@ class Answer:
     who: str = ""
     number: int = 0
     coupon: Row | None = None
+    met: str = ""
     asked: Row = field(default_factory=dict)
 
 
@@ -38,10 +39,10 @@ class Evidence:
     journal, conflicts: events. open_conflicts: how many no recovery has settled. coupons, active,
     promotion: rows of the read tables and of the promotions table. store: the promotion's hash,
     empty where the store has none; owned: the customers' coupons as the store has them, by key.
-    waiting: events in the outbox. answers: in order. set_back: the store has forgotten something.
-    by_hand: its keys were restored without a sign of it. dead_letters: some messages were dead
-    letters for a while. fences: from when to when the promotion was fenced (epoch ms). errors:
-    exceptions that no command should raise.
+    waiting: events in the outbox. lasting: the promotion's keys without a time to live. answers:
+    in order. set_back: the store has forgotten something. by_hand: its keys were restored without
+    a sign of it. fences: from when to when the promotion was fenced (epoch ms). errors: exceptions
+    that no command should raise.
     """
 
     journal: list[Row] = field(default_factory=list)
@@ -53,9 +54,9 @@ class Evidence:
     store: Row = field(default_factory=dict)
     owned: Mapping[CouponKey, str] = field(default_factory=dict)
     waiting: int = 0
+    lasting: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     set_back: bool = False
     by_hand: bool = False
-    dead_letters: bool = False
     fences: list[tuple[int, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)

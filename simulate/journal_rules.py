@@ -41,10 +41,13 @@ def _final_counts(case: Case) -> Iterator[str]:
 
 
 def _never_oversold(case: Case) -> Iterator[str]:
-    """At the end, no more units are held and sold than there are."""
+    """No more units are held and sold than there are: at the end, and since the last recovery."""
     newest = case.folded.newest
     if newest is not None and len(case.folded.active) > newest["stock"]:
-        yield f"{len(case.folded.active)} of {newest['stock']} units"
+        yield f"{len(case.folded.active)} of {newest['stock']} units at the end"
+    for event, folded in _since_last_recovery(case):
+        if len(folded.active) > event["stock"]:
+            yield f"{len(folded.active)} of {event['stock']} units after {name(event)}"
 
 
 def _limit(case: Case) -> Iterator[str]:
@@ -63,11 +66,21 @@ def _one_owner(case: Case) -> Iterator[str]:
 
 def _each_event(case: Case) -> Iterator[str]:
     """Since the last recovery, each event's counts are those of the coupons until then."""
-    journal = [event for event in case.evidence.journal if not came_late(event, case)]
-    if not journal:
-        return
-    last = int(journal[-1]["version"]) // GENERATION
-    in_doubt = {int(e["version"]) for e in case.evidence.conflicts}
+    for event, folded in _since_last_recovery(case):
+        expected = folded.counts(event["stock"])
+        if counts_of(event) != expected:
+            yield f"{counts_of(event)} in {name(event)}, its coupons make {expected}"
+
+
+def _since_last_recovery(case: Case) -> Iterator[tuple[Row, Folded]]:
+    """Each event with the fold until then, as long as no version is missing or in conflict.
+
+    A recovery's own events come before its PromotionRecovered and are left out: they all carry the
+    counts after the last of them.
+    """
+    journal = [event for event in case.evidence.journal if not _came_late(event, case)]
+    last = int(journal[-1]["version"]) // GENERATION if journal else 0
+    in_doubt = {int(event["version"]) for event in case.evidence.conflicts}
     folded = Folded()
     previous = last * GENERATION
     recovered = last == 0
@@ -79,16 +92,12 @@ def _each_event(case: Case) -> Iterator[str]:
         if version != previous + 1 or version in in_doubt:
             return
         previous = version
-        if event["type"] == "PromotionRecovered":
-            recovered = True
-        if not recovered:
-            continue  # a recovery's events all carry the counts after the last of them
-        expected = folded.counts(event["stock"])
-        if counts_of(event) != expected:
-            yield f"{counts_of(event)} in {name(event)}, its coupons make {expected}"
+        recovered = recovered or event["type"] == "PromotionRecovered"
+        if recovered:
+            yield event, folded
 
 
-def came_late(event: Row, case: Case) -> bool:
+def _came_late(event: Row, case: Case) -> bool:
     """Whether the newest recovery was without an event of before it."""
     recoveries = [e for e in case.evidence.journal if e["type"] == "PromotionRecovered"]
     if not recoveries or int(event["version"]) >= int(recoveries[-1]["version"]):
@@ -109,9 +118,9 @@ def _no_gaps(case: Case) -> Iterator[str]:
 
 
 def _made_by_recovery(case: Case) -> bool:
-    """True where a recovery has found the promotion before its creation was done."""
+    """True where a recovery has made the promotion, because its creation met a fault."""
     created = case.answers("create")
-    interrupted = any(a.first != a.last or not a.outcome for a in created)
+    interrupted = any(answer.met for answer in created)
     return interrupted and case.evidence.journal[0]["type"] == "PromotionRecovered"
 
 

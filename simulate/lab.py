@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 from moto import mock_aws
@@ -54,6 +55,7 @@ class Lab:
     sleep: Callable[[float], None] = lambda _: None
     mark: str = field(default_factory=lambda: secrets.token_hex(4))
     histories: int = 0
+    tokens: int = 0
     scripts: dict[str, Any] = field(default_factory=dict)
 
     def at_each_call(self, operation: str, table: str, do: Callable[[], Any]) -> Any:
@@ -102,6 +104,23 @@ class LabTime:
         self._lab.sleep(seconds)
 
 
+class LabSecrets:
+    """Stands in for the module `secrets` in the program: the same history draws the same tokens."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Counts within the history that runs in `lab`."""
+        self._lab = lab
+
+    def token_hex(self, size: int) -> str:
+        """A token of so many bytes, in hexadecimal digits."""
+        self._lab.tokens += 1
+        return f"{self._lab.tokens:0{2 * size}x}"
+
+    def token_urlsafe(self, size: int) -> str:
+        """A token of text."""
+        return self.token_hex(size)
+
+
 @contextmanager
 def open_lab(url: str | None = None) -> Iterator[Lab]:
     """A lab with the store at `url`, or one of its own.
@@ -122,18 +141,20 @@ def open_lab(url: str | None = None) -> Iterator[Lab]:
             table.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
         stack.enter_context(_replaced(scripts, "script", lab.script))
         stack.enter_context(_replaced(telemetry, "measure_all", lambda *_, **__: None))
-        for module in _modules_with_a_clock():
+        for module in _modules_that_import(time):
             stack.enter_context(_replaced(module, "time", LabTime(lab)))
+        for module in _modules_that_import(secrets):
+            stack.enter_context(_replaced(module, "secrets", LabSecrets(lab)))
         yield lab
 
 
-def _modules_with_a_clock() -> list[Any]:
-    """The program's modules that have imported `time`; importing `wiring` has loaded them all."""
+def _modules_that_import(wanted: ModuleType) -> list[Any]:
+    """The program's modules that use `wanted`; importing `wiring` has loaded them all."""
     package = wiring.__name__.split(".", maxsplit=1)[0]
     return [
         module
         for name, module in sorted(sys.modules.items())
-        if name.startswith(f"{package}.") and getattr(module, "time", None) is time
+        if name.startswith(f"{package}.") and getattr(module, wanted.__name__, None) is wanted
     ]
 
 

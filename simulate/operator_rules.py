@@ -11,7 +11,7 @@ _DONE = {
     "restock": ("RESTOCKED", "REPEATED"),
 }
 # Possible stocks, each with the restocks that are in it.
-_Stocks = set[tuple[int, frozenset[str]]]
+_Stocks = set[tuple[int, frozenset[tuple[str, int]]]]
 
 
 def _stock(case: Case) -> Iterator[str]:
@@ -33,14 +33,28 @@ def _after(case: Case, stocks: _Stocks, answer: Answer) -> _Stocks:
     if not done and answer.outcome:
         return stocks
     if answer.what == "edit":
-        changed = {(answer.asked["stock"], keys) for _, keys in stocks}
+        changed = {(answer.asked["stock"], restocks) for _, restocks in stocks}
     else:
-        key = answer.asked["key"] or f"step {answer.first}"
-        changed = {
-            (stock, keys) if key in keys else (stock + answer.asked["add"], keys | {key})
-            for stock, keys in stocks
-        }
+        changed = _restocked(case, stocks, answer)
     return changed if done and not _may_be_forgotten(case, answer) else stocks | changed
+
+
+def _restocked(case: Case, stocks: _Stocks, answer: Answer) -> _Stocks:
+    """A key adds its units once.
+
+    A store that has forgotten a key may take another number under it; either of the two counts.
+    """
+    add, key = answer.asked["add"], answer.asked["key"] or f"step {answer.first}"
+    changed: _Stocks = set()
+    for stock, restocks in stocks:
+        before = [restock for restock in restocks if restock[0] == key]
+        if before:
+            changed.add((stock, restocks))
+        if not before or case.evidence.set_back:
+            others = restocks.difference(before)
+            stock_without = stock - sum(added for _, added in before)
+            changed.add((stock_without + add, others | {(key, add)}))
+    return changed
 
 
 def _may_be_forgotten(case: Case, answer: Answer) -> bool:
@@ -48,9 +62,12 @@ def _may_be_forgotten(case: Case, answer: Answer) -> bool:
 
     A process that was suspended may have been overtaken, so its change may have been replaced.
     """
-    started = case.folded.started
-    before_start = started is None or answer.began <= started["at"]
-    return (case.evidence.by_hand and before_start) or answer.first != answer.last
+    if answer.first != answer.last:
+        return True
+    evidence, started = case.evidence, case.folded.started
+    key = answer.asked.get("key")
+    told = key and any(e.get("requestKey") == key for e in [*evidence.journal, *evidence.conflicts])
+    return evidence.by_hand and not told and (started is None or answer.began <= started["at"])
 
 
 def _offer(case: Case) -> Iterator[str]:

@@ -4,29 +4,32 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from localstack.processes import LocalCloudError
 from simulate.acts import HANDLERS
 from simulate.chance import history
 from simulate.ending import forget, gather, heal
-from simulate.evidence import Evidence
+from simulate.evidence import Evidence, Row
+from simulate.fold import counts_of, name
 from simulate.judge import Violation, judge
 from simulate.lab import Lab, open_lab
 from simulate.shrink import shrink
 from simulate.steps import InvalidScript, Step, read_script, write_script
-from simulate.world import World
+from simulate.world import BEGINS_AT, World
 
+Play = Callable[[Lab, list[Step]], Evidence]
+Handlers = Mapping[type[Step], Callable[[World, Any], None]]
 _PROGRESS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A history that breaks a rule: as it was drawn, and shrunk."""
+    """A history that breaks a rule, shrunk."""
 
-    seed: int
     violations: list[Violation]
     script: str
 
@@ -46,24 +49,32 @@ def main() -> int:
             if arguments.replay:
                 return _replay(lab, read_script(arguments.replay.read_text()))
             seeds = range(arguments.seed, arguments.seed + arguments.histories)
-            return _search(lab, seeds, go_on=arguments.all)
+            return search(lab, seeds, go_on=arguments.all)
     except (LocalCloudError, InvalidScript, OSError) as error:
         print(f"seckill: {error}", file=sys.stderr)
         return 1
 
 
-def play(lab: Lab, steps: list[Step]) -> Evidence:
-    """Play one history to its end."""
+def play(
+    lab: Lab,
+    steps: list[Step],
+    log: list[str] | None = None,
+    handlers: Handlers = HANDLERS,
+) -> Evidence:
+    """Play one history to its end; what its processes returned is appended to `log`."""
     world = World(lab, steps)
-    world.play(HANDLERS)
+    world.log = [] if log is None else log
+    world.play(handlers)
     heal(world)
     evidence = gather(world)
     forget(world)
     return evidence
 
 
-def failures(lab: Lab, seeds: range, report: Callable[[int, int], None]) -> Iterator[Failure]:
-    """Play the histories of these seeds; those that break a rule, shrunk.
+def failures(
+    lab: Lab, seeds: range, report: Callable[[int, int], None]
+) -> Iterator[tuple[int, Failure]]:
+    """Play the histories of these seeds; the seed and the failure of those that break a rule.
 
     A rule that was broken before is not reported again.
     """
@@ -72,30 +83,32 @@ def failures(lab: Lab, seeds: range, report: Callable[[int, int], None]) -> Iter
     for count, seed in enumerate(seeds, start=1):
         played = history(seed)
         steps += len(played)
-        found = judge(play(lab, played))
-        for rule in sorted({violation.rule for violation in found} - known):
-            known.add(rule)
-            yield shrunk(lab, seed, played, rule)
         report(count, steps)
+        for violation in judge(play(lab, played)):
+            if violation.rule not in known:
+                failure = shrunk(play, lab, played, violation.rule)
+                known |= {broken.rule for broken in failure.violations}
+                yield seed, failure
 
 
-def shrunk(lab: Lab, seed: int, played: list[Step], rule: str) -> Failure:
-    """The shortest history that breaks this rule."""
+def shrunk(play: Play, lab: Lab, played: list[Step], rule: str) -> Failure:
+    """The shortest history found that breaks this rule, as `played` does."""
 
     def fails(steps: list[Step]) -> bool:
         return any(violation.rule == rule for violation in judge(play(lab, steps)))
 
     shortest = shrink(played, fails)
-    return Failure(seed, judge(play(lab, shortest)), write_script(shortest))
+    return Failure(judge(play(lab, shortest)), write_script(shortest))
 
 
-def _search(lab: Lab, seeds: range, *, go_on: bool) -> int:
+def search(lab: Lab, seeds: range, *, go_on: bool) -> int:
+    """Play the histories of these seeds and print what is found; returns 0 if nothing is."""
     progress = _Progress(len(seeds))
     found = 0
-    for failure in failures(lab, seeds, progress.show):
+    for seed, failure in failures(lab, seeds, progress.show):
         found += 1
         progress.clear()
-        _print_failure(failure)
+        _print_failure(seed, failure)
         if not go_on:
             break
     progress.clear()
@@ -105,15 +118,31 @@ def _search(lab: Lab, seeds: range, *, go_on: bool) -> int:
 
 
 def _replay(lab: Lab, steps: list[Step]) -> int:
-    found = judge(play(lab, steps))
+    log: list[str] = []
+    evidence = play(lab, steps, log)
+    found = judge(evidence)
+    print("\n".join(["steps, what each process returned:", *log, "", "journal and conflicts:"]))
+    for event in evidence.journal:
+        print(f"  {_line(event)}")
+    for event in evidence.conflicts:
+        print(f"  conflict: {_line(event)}")
+    print()
     for violation in found:
         print(violation)
     print(f"1 history, {len(steps)} steps, {len(found)} violations")
     return 1 if found else 0
 
 
-def _print_failure(failure: Failure) -> None:
-    print(f"# seed {failure.seed}; repeat with: python -m simulate --replay FILE")
+def _line(event: Row) -> str:
+    """An event, for a person."""
+    left_out = {"type", "promotionId", "version", "stock", "available", "held", "sold", "at"}
+    rest = " ".join(f"{key}={value}" for key, value in event.items() if key not in left_out)
+    counts = "/".join(map(str, counts_of(event)))
+    return f"{event['at'] - BEGINS_AT:8d} {name(event):28} {counts} {rest}"
+
+
+def _print_failure(seed: int, failure: Failure) -> None:
+    print(f"# seed {seed}; repeat with: python -m simulate --replay FILE")
     rules = Counter(violation.rule for violation in failure.violations)
     for violation in failure.violations:
         if rules.pop(violation.rule, 0):

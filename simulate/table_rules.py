@@ -81,6 +81,8 @@ def _at_rest(case: Case) -> Iterator[str]:
         yield "it is fenced"
     elif evidence.promotion is not None and "live" in evidence.promotion:
         yield "it is on the list of live promotions"
+    elif evidence.lasting:
+        yield f"keys that never expire: {', '.join(evidence.lasting)}"
 
 
 def _end(case: Case) -> Iterator[str]:

@@ -4,7 +4,6 @@ Most of the time of a call to moto goes into requests, signatures and XML. Histo
 of thousands of calls, so they go directly to the functions of moto that do the work.
 """
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,9 +55,9 @@ def unavailable() -> Exception:
 def _do(operation: str, parameters: dict[str, Any]) -> Any:
     handler = DynamoHandler()
     handler.region, handler.current_account = REGION, ACCOUNT
-    handler.body = copy.deepcopy(parameters)
+    handler.body = parameters
     try:
-        return copy.deepcopy(getattr(handler, xform_name(operation))().result)
+        return getattr(handler, xform_name(operation))().result
     except HTTPException as error:
         problem = json.loads(error.description or "{}")
         code = str(problem.get("__type", "")).rsplit("#", 1)[-1]

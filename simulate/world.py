@@ -24,7 +24,7 @@ from simulate.broker import MemoryBroker, MessageQueue
 from simulate.effects import Died, Effects, Process
 from simulate.evidence import Answer
 from simulate.lab import SETTLE_S, Lab
-from simulate.steps import Sale, Step
+from simulate.steps import Sale, Step, write_step
 from simulate.store import SimulatedStore
 
 T = TypeVar("T")
@@ -50,7 +50,6 @@ class Facts:
 
     set_back: bool = False
     by_hand: bool = False
-    dead_letters: bool = False
     fences: list[tuple[int, int]] = field(default_factory=list)
     fenced_since: int | None = None
     errors: list[str] = field(default_factory=list)
@@ -61,7 +60,7 @@ class World:
 
     def __init__(self, lab: Lab, steps: Sequence[Step]) -> None:
         """`steps` begin with the Sale; see `play`."""
-        lab.histories += 1
+        lab.histories, lab.tokens = lab.histories + 1, 0
         tables.clear()
         self.lab = lab
         self.key = f"{lab.mark}-{lab.histories}"
@@ -79,6 +78,8 @@ class World:
         self.answers: list[Answer] = []
         self.told: dict[str, list[int]] = {}
         self.facts = Facts()
+        self.met = ""
+        self.log: list[str] = []
         self.promotion_id = ""
         self.wanted: Any = None
         self.ends_at = self.now
@@ -97,13 +98,20 @@ class World:
     def process(self, step: Step, work: Callable[[], T]) -> tuple[bool, T | None]:
         """Run `work` as a process of its own; (False, None) where its caller has no answer."""
         process = Process(step.fault, self.now + SETTLE_S * 1000)
+        first = self.index
+        answered, result, told = False, None, ""
         try:
-            return True, self.effects.run(process, work)
-        except (Died, *OUTAGES):
-            return False, None
+            result = self.effects.run(process, work)
+            answered, told = True, _told(result)
+        except (Died, *OUTAGES) as error:
+            told = f"no answer, {type(error).__name__}"
         except Exception as error:  # noqa: BLE001 - whatever else flies is a finding
-            self.facts.errors.append(f"{type(step).__name__}: {type(error).__name__}: {error}")
-            return False, None
+            told = f"{type(error).__name__}: {error}"
+            self.facts.errors.append(f"step {first}: {told}")
+        self.met = process.met
+        met = f", fault at {process.met}" if process.met else ""
+        self.log.append(f"{first:3d} {write_step(step)}: {told}{met}")
+        return answered, result
 
     def _next(self) -> None:
         step = self.steps.popleft()
@@ -116,8 +124,9 @@ class World:
             return
         self.depth += 1
         try:
-            for _ in range(min(count, len(self.steps))):
-                self._next()
+            for _ in range(count):
+                if self.steps:
+                    self._next()
         finally:
             self.depth -= 1
 
@@ -192,3 +201,14 @@ class World:
 
     def _sleep(self, seconds: float) -> None:
         self.pass_ms(ceil(seconds * 1000))
+
+
+def _told(result: Any) -> str:
+    """The result of a process, for a person."""
+    if isinstance(result, tuple):
+        outcome, coupon = result
+        shown = f" {coupon.number} {coupon.state}" if coupon is not None else ""
+        return f"{outcome}{shown}"
+    outcome = getattr(result, "outcome", result)
+    detail = getattr(result, "detail", "")
+    return f"{outcome} {detail}".strip() if isinstance(outcome, str) else "done"

@@ -17,12 +17,16 @@ from chalicelib.events import (
     GENERATION,
     CouponEvent,
     CouponExtended,
+    CouponGrabbed,
+    CouponPaid,
     CouponRevoked,
     RefundRecorded,
 )
 
 
-def make_amends(folded: Folded, changed: set[Place], since: int, now: int) -> list[CouponEvent]:
+def make_amends(
+    folded: Folded, changed: set[Place], since: int, now: int, *, goes_on: bool
+) -> list[CouponEvent]:
     """Decide about the coupons; returns the new event of each that changes, `folded` follows.
 
     The events have their old version and counts still.
@@ -32,29 +36,58 @@ def make_amends(folded: Folded, changed: set[Place], since: int, now: int) -> li
         changed: the coupons that are as they are only by what the journal's story is without.
         since: when the fence was put up, in epoch ms.
         now: the store's clock, in epoch ms.
+        goes_on: whether the newest events are of this recovery, which was interrupted.
     """
     changed = changed | folded.overruled
-    touched = dict.fromkeys(sorted(changed))
-    touched |= dict.fromkeys(_extend(folded, since, now))
+    touched = dict.fromkeys(sorted(changed | folded.disputed))
+    touched |= dict.fromkeys(_finish_moves(folded))
+    touched |= dict.fromkeys(_extend(folded, since, now, goes_on=goes_on))
     touched |= dict.fromkeys(_renumber(folded, changed))
     touched |= dict.fromkeys(_take_back(folded, changed, now))
-    return [folded.coupons[place] for place in touched]
+    refunds = [_refund(payment) for payment in folded.second_payments]
+    # The coupon's own event comes behind: the newest one says what it is.
+    touched |= {(refund.customer_id, refund.number): None for refund in refunds}
+    return [*refunds, *(folded.coupons[place] for place in touched)]
 
 
-def _extend(folded: Folded, since: int, now: int) -> Iterator[Place]:
-    """Those whose hold was open when the fence went up; not again if the recovery began before."""
+def _refund(payment: CouponEvent) -> CouponEvent:
+    return RefundRecorded(**_shared(payment), reason="ALREADY_PAID")
+
+
+def _extend(folded: Folded, since: int, now: int, *, goes_on: bool) -> Iterator[Place]:
+    """Those whose hold was open when the fence went up; not again if the recovery goes on."""
     if folded.closed_as == "CANCELLED" or now <= since:
         return
     generation = folded.newest // GENERATION
     for coupon in folded.active:
         if coupon.state == "PAID" or coupon.deadline is None or coupon.deadline <= since:
             continue
-        if isinstance(coupon, CouponExtended) and coupon.version // GENERATION == generation > 0:
+        if (
+            goes_on
+            and isinstance(coupon, CouponExtended)
+            and (coupon.version // GENERATION == generation)
+        ):
             continue
         place = (coupon.customer_id, coupon.number)
         shared = _shared(coupon) | {"deadline": coupon.deadline + now - since}
         folded.coupons[place] = CouponExtended(**shared)
         yield place
+
+
+def _finish_moves(folded: Folded) -> Iterator[Place]:
+    """Coupons of which only the end of their old number is on record: the new one has them."""
+    for coupon in list(folded.coupons.values()):
+        if not isinstance(coupon, CouponRevoked) or coupon.moved_to is None:
+            continue
+        moved = (coupon.customer_id, coupon.moved_to)
+        if moved in folded.coupons:
+            continue
+        kind = CouponGrabbed if coupon.paid_at is None else CouponPaid
+        folded.coupons[moved] = kind(**_shared(coupon) | {"number": coupon.moved_to})
+        old = (coupon.customer_id, coupon.number)
+        if old in folded.references:
+            folded.references[moved] = list(folded.references[old])
+        yield moved
 
 
 def _renumber(folded: Folded, changed: set[Place]) -> Iterator[Place]:
@@ -75,8 +108,7 @@ def _renumber(folded: Folded, changed: set[Place]) -> Iterator[Place]:
         number += 1
         moved = (coupon.customer_id, number)
         folded.coupons[moved] = replace(coupon, number=number)
-        # The key of the grab goes with the coupon, so a repeat finds the new number.
-        shared = _shared(coupon) | {"request_key": None}
+        shared = _shared(coupon)
         folded.coupons[place] = CouponRevoked(**shared, reason="RENUMBERED", moved_to=number)
         if place in folded.references:
             folded.references[moved] = folded.references.pop(place)

@@ -52,8 +52,9 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> Creation:
         pynamodb.exceptions.PynamoDBException: a table is away; nothing was created.
     """
     check_admission(command.offer)
-    outside.store.ping()
     row = PromotionRow.of(_id_of(command.key), command.offer, price_for(command.offer))
+    # Fails before anything is written if the server of this promotion is down.
+    outside.store.exists(scripts.key(row.promotion_id, "promotion"))
     row.request = _digest(repr(command.offer))
     row.creating = "yes"
     try:

@@ -37,10 +37,10 @@ class NotOnRecord(Exception):
     safe, and is told as soon as one of the two is back.
     """
 
-    def __init__(self, promotion_id: str, outcome: str) -> None:
-        """An event of `promotion_id`; what was decided is `outcome`."""
+    def __init__(self, promotion_id: str, reply: Reply) -> None:
+        """An event of `promotion_id`; `reply` is what was decided."""
         super().__init__(f"{promotion_id}: neither the broker nor the journal takes its event")
-        self.outcome = outcome
+        self.reply = reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +81,5 @@ def decide(
     if reply.timer_at:
         outside.arm(Timer(promotion_id, reply.timer_at), reply.now)
     if not on_record:
-        raise NotOnRecord(promotion_id, reply.outcome)
+        raise NotOnRecord(promotion_id, reply)
     return Decision(reply, published)

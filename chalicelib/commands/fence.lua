@@ -12,6 +12,8 @@
 --            in the journal, and the doubt if there is one
 --   HEALTHY  its state is there and up to date
 
+local FENCE_LIVES_S = 86400
+
 local now, doubt = now_ms(), ARGV[4] or ''
 local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'recovering', 'history', 'granted')
 local same_history = not found[4] or found[4] == history()
@@ -23,7 +25,11 @@ if not found[3] or not same_history then
   redis.call('HDEL', KEYS[1], 'doubt', 'journaled', 'extend_ms', 'extend_below')
   redis.call('HSET', KEYS[1], 'recovering', ARGV[3], 'fenced_at', refused_since() or now,
     'history', history())
+end
+if found[1] then
   redis.call('PERSIST', KEYS[1])
+else  -- a fence around nothing goes away with whoever put it up
+  redis.call('EXPIRE', KEYS[1], FENCE_LIVES_S)
 end
 if doubt ~= '' then
   redis.call('HSET', KEYS[1], 'doubt', doubt)

@@ -37,7 +37,9 @@ class Folded:
 
     base: what the offer is read from: the start, or the newest recovery. restocks: units added by
     key, of every restock that is in `stock`. overruled: coupons whose newest event does not count,
-    because money had moved before. references: those of all payments of a coupon, the newest last.
+    because money had moved before. disputed: coupons of which another story does not count, but may
+    be what the read tables show. references: those of all payments of a coupon. second_payments: of
+    coupons that were paid for twice, by stories that knew nothing of one another.
     """
 
     base: PromotionStarted | PromotionRecovered | None = None
@@ -50,7 +52,9 @@ class Folded:
     restocks: dict[str, int] = field(default_factory=dict)
     coupons: dict[Place, CouponEvent] = field(default_factory=dict)
     overruled: set[Place] = field(default_factory=set)
+    disputed: set[Place] = field(default_factory=set)
     references: dict[Place, list[str]] = field(default_factory=dict)
+    second_payments: list[CouponEvent] = field(default_factory=list)
 
     @property
     def started(self) -> bool:
@@ -115,7 +119,8 @@ def _fold_one(folded: Folded, event: Event) -> None:
     elif isinstance(event, PromotionRestocked):
         add_restock(folded, event)
     elif isinstance(event, PromotionEnded):
-        _close(folded, event)
+        if folded.closed_as != "CANCELLED":  # a store that had forgotten it may end the sale again
+            _close(folded, event)
     elif isinstance(event, CouponEvent):
         place = (event.customer_id, event.number)
         _note_reference(folded, event)
@@ -223,11 +228,17 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
         if isinstance(event, CouponEvent):
             place = (event.customer_id, event.number)
             there = folded.coupons.get(place)
-            told_before = event.payment_reference in folded.references.get(place, ())
+            new_money = _is_money(event) and (
+                event.payment_reference not in folded.references.get(place, ())
+            )
             _note_reference(folded, event)
-            if there is None or _outweighs(event, there) or (_money(event) and not told_before):
+            if new_money and there is not None and _is_money(there):
+                folded.second_payments.append(event)
+            elif there is None or _outweighs(event, there) or new_money:
                 folded.coupons[place] = event
                 changed.add(place)
+            else:
+                folded.disputed.add(place)
         elif isinstance(event, PromotionRestocked):
             add_restock(folded, event)
         elif isinstance(event, PromotionStarted):
@@ -239,15 +250,20 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
     return changed
 
 
-def _money(event: CouponEvent) -> bool:
+def _is_money(event: CouponEvent) -> bool:
     return event.payment_reference is not None and event.state in ("PAID", "REFUND_DUE")
 
 
 def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:
-    """Money decides within a generation; what a recovery has settled stands above all before."""
+    """Money decides within a generation; what a recovery has settled stands above all before.
+
+    The refund of a second payment says nothing of the coupon, which the first one has paid for.
+    """
 
     def weight(told: CouponEvent) -> tuple[int, int, int]:
         money = {"PAID": 1, "REFUND_DUE": 2}.get(told.state, 0)
+        if isinstance(told, RefundRecorded) and told.reason == "ALREADY_PAID":
+            money = 0
         return (told.version // GENERATION, money, told.version)
 
     return weight(event) > weight(there)
@@ -272,13 +288,20 @@ def write_coupon(coupon: CouponEvent, references: Iterable[str] = ()) -> str:
         letter(coupon),
         coupon.deadline,
         coupon.paid_at,
-        ",".join(references) or coupon.payment_reference,
-        coupon.request_key,
+        ",".join(_newest_last(references, coupon.payment_reference)) or None,
+        # The key of the grab goes with the coupon, so a repeat finds the new number.
+        coupon.request_key if moved_to is None else None,
         moved_to,
     ]
     while parts[-1] is None:
         parts.pop()
     return " ".join("*" if part is None else str(part) for part in parts)
+
+
+def _newest_last(references: Iterable[str], newest: str | None) -> list[str]:
+    """The references of a coupon; the last one is what its newest event has."""
+    others = [reference for reference in references if reference != newest]
+    return others if newest is None else [*others, newest]
 
 
 def customers(folded: Folded) -> dict[str, str]:

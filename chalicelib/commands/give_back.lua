@@ -13,15 +13,10 @@
 --   UNKNOWN_COUPON  not this customer's
 --   UNKNOWN         the store has no such promotion
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-local promotion = read_promotion(own)
+local promotion, coupons, now = read_for(ARGV[2])
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
-local now = now_ms()
-advance(promotion, now)
-local coupons = coupons_of(promotion, ARGV[2], own)
-release_own(promotion, coupons, ARGV[2], now)
 local coupon = find_number(coupons, tonumber(ARGV[3]))
 if not coupon then
   return answer(promotion, now, 'UNKNOWN_COUPON')

@@ -8,7 +8,8 @@
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
--- ARGV[3]        key of this call, the same when it is sent again
+-- ARGV[3]        key of this call, the same when it is sent again; behind a blank the number of the
+--                coupon that an earlier call of this key got, where it is known
 -- ARGV[4]        until when a token admits this customer (ms), 0 or none without one; whether the
 --                promotion asks for one is known here only, so no caller can forget to
 -- ARGV[5..]      limits of the buckets, see throttle.lua
@@ -38,7 +39,8 @@ advance(promotion, now)
 local coupons = coupons_of(promotion, ARGV[2], own)
 release_own(promotion, coupons, ARGV[2], now)
 
-local repeated = find(coupons, 'key', ARGV[3])
+local key, number = string.match(ARGV[3], '^(%S+) ?(%d*)$')
+local repeated = find(coupons, 'key', key) or find_number(coupons, tonumber(number))
 if not repeated and promotion.limit == 1 then
   repeated = find(coupons, 'state', 'G') or find(coupons, 'state', 'P')
 end
@@ -63,7 +65,7 @@ end
 
 promotion.available = promotion.available - 1
 promotion.granted = promotion.granted + 1
-local coupon = {number = promotion.granted, at = now, key = ARGV[3]}
+local coupon = {number = promotion.granted, at = now, key = key}
 if promotion.hold_ms > 0 then
   coupon.deadline = now + promotion.hold_ms
 else

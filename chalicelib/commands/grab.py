@@ -11,6 +11,7 @@ from chalicelib import telemetry
 from chalicelib.commands import over, requests, throttle, tokens
 from chalicelib.commands.coupon import coupon_from
 from chalicelib.commands.decision import NotOnRecord, Outside, decide
+from chalicelib.commands.scripts import Reply
 from chalicelib.commands.throttle import Rate
 from chalicelib.config import settings
 from chalicelib.shapes import Coupon
@@ -71,8 +72,10 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
     closed_as = over.marked(command.promotion_id, command.customer_id)
     if closed_as is not None:
         return Grab(closed_as)
-    request = (command.customer_id, command.key or "", command.promotion_id, outside.store)
-    if command.key and not requests.is_free_for(*request):
+    won = (
+        requests.won_with(command.customer_id, command.key, outside.store) if command.key else None
+    )
+    if won and won.promotion_id != command.promotion_id:
         return Grab("IDEMPOTENCY_KEY_REUSED")
     key = command.key or f"!{secrets.token_urlsafe(9)}"  # no customer's key begins like this
     admitted_until = _admitted_until(command)
@@ -83,17 +86,17 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
             "grab",
             command.promotion_id,
             command.customer_id,
-            key,
+            f"{key} {won.number}" if won else key,
             admitted_until,
             *throttle.limits(charged),
             more=[bucket.part for bucket in charged],
         )
     except NotOnRecord as untold:
-        _remember(untold.outcome, request)
+        _remember(command, untold.reply, outside.store)
         raise
     reply = decision.reply
     rates = throttle.rates(charged, reply)
-    _remember(reply.outcome, request)
+    _remember(command, reply, outside.store)
     if "over" in reply.detail:
         over.mark(command.promotion_id, reply.outcome, outside.store)
     outcome = reply.outcome
@@ -118,10 +121,11 @@ def grab_coupon(command: GrabCoupon, outside: Outside, address: str = "") -> Gra
     return Grab(outcome, coupon=coupon, published=decision.published, rates=rates)
 
 
-def _remember(outcome: str, request: tuple[str, str, str, Redis]) -> None:
+def _remember(command: GrabCoupon, reply: Reply, store: Redis) -> None:
     """Note a key that has won; also at a repeat, because the first process may have died."""
-    if request[1] and outcome in ("GRANTED", "REPEATED"):
-        requests.remember(*request)
+    if command.key and reply.outcome in ("GRANTED", "REPEATED"):
+        won = requests.Won(command.promotion_id, reply.detail["number"])
+        requests.remember(command.customer_id, command.key, won, store)
 
 
 def _admitted_until(command: GrabCoupon) -> int:

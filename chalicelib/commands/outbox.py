@@ -104,8 +104,7 @@ def oldest_waits_ms(promotion_id: str, store: Redis) -> int:
     oldest = waiting(promotion_id, store, 1)
     if not oldest:
         return 0
-    seconds, microseconds = store.time()
-    return max(0, int(seconds) * 1000 + int(microseconds) // 1000 - oldest[0].at)
+    return max(0, scripts.clock_ms(promotion_id, store) - oldest[0].at)
 
 
 def _parsed(entries: Iterable[tuple[str, Mapping[str, str]]]) -> list[AnyEvent]:

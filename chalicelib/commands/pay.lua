@@ -8,6 +8,8 @@
 -- ARGV[2]        customer
 -- ARGV[3]        number of the coupon
 -- ARGV[4]        payment reference, or "*" for none
+-- ARGV[5]        "PROMISED" where this payment was taken before the store went back: should another
+--                one have paid for the coupon since, a refund of this one is recorded; none else
 -- Returns {outcome, detail, events, timer, now}; the detail is the coupon, where there is one
 --   PAID             it is sold
 --   REPEATED         it was paid before, by this reference
@@ -20,15 +22,10 @@
 --   UNKNOWN_COUPON   not this customer's
 --   UNKNOWN          the store has no such promotion
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-local promotion = read_promotion(own)
+local promotion, coupons, now = read_for(ARGV[2])
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
-local now = now_ms()
-advance(promotion, now)
-local coupons = coupons_of(promotion, ARGV[2], own)
-release_own(promotion, coupons, ARGV[2], now)
 local coupon = find_number(coupons, tonumber(ARGV[3]))
 if not coupon then
   return answer(promotion, now, 'UNKNOWN_COUPON')
@@ -39,6 +36,14 @@ end
 local reference = ARGV[4] ~= '*' and ARGV[4] or nil
 if coupon.state == 'P' then
   local same = not reference or reference_of(coupon) == reference
+  if ARGV[5] == 'PROMISED' and not same and not has_reference(coupon, reference) then
+    local refund = {number = coupon.number, at = coupon.at, deadline = coupon.deadline,
+      paid_at = now, references = reference, key = coupon.key}
+    move(promotion, ARGV[2], refund, 'D', 'RefundRecorded', now, 'ALREADY_PAID')
+    -- The coupon's own event comes behind; the last reference is the one that has paid.
+    coupon.references = coupon.references and reference .. ',' .. coupon.references or reference
+    move(promotion, ARGV[2], coupon, 'P', 'CouponPaid', now)
+  end
   return answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)
 end
 -- Each payment has a refund of its own on record, and a repeat of one has not another.

@@ -111,6 +111,25 @@ local function move(promotion, customer, coupon, state, type, now, reason)
   end
 end
 
+-- Tell a coupon again as it is: its newest event may have been overtaken in the read tables.
+local function restate(promotion, customer, coupon, now)
+  local state = coupon.state
+  if state == 'G' then
+    move(promotion, customer, coupon, 'G', 'CouponGrabbed', now)
+  elseif state == 'P' then
+    move(promotion, customer, coupon, 'P', 'CouponPaid', now)
+  elseif state == 'V' then
+    move(promotion, customer, coupon, 'V', 'CouponRevoked', now,
+      coupon.moved_to and 'RENUMBERED' or 'SOLD_TWICE')
+  elseif REFUSED[state] then
+    move(promotion, customer, coupon, state, 'RefundRecorded', now, REFUSED[state])
+  else
+    local reason = state == 'B' and 'GIVEN_BACK'
+      or promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
+    move(promotion, customer, coupon, state, 'CouponReleased', now, reason)
+  end
+end
+
 local function release(promotion, customer, coupon, now, reason)
   promotion.available = promotion.available + 1
   move(promotion, customer, coupon, reason == 'GIVEN_BACK' and 'B' or 'R', 'CouponReleased', now,
@@ -190,6 +209,21 @@ local function release_own(promotion, coupons, customer, now)
         promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED')
     end
   end
+end
+
+-- The promotion as of now with one customer's coupons, for scripts that a holder calls; nil where the
+-- store has no such promotion.
+local function read_for(customer)
+  local own = redis.call('HGET', KEYS[2], customer)
+  local promotion = read_promotion(own)
+  if not promotion then
+    return nil
+  end
+  local now = now_ms()
+  advance(promotion, now)
+  local coupons = coupons_of(promotion, customer, own)
+  release_own(promotion, coupons, customer, now)
+  return promotion, coupons, now
 end
 
 -- When a timer has to touch the promotion next, or 0 if one is armed already or none is needed.

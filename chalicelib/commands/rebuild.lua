@@ -5,7 +5,7 @@
 -- ARGV[2]        WANTED or DONE
 -- ARGV[3]        key of the wish; a wish that came meanwhile is not done
 -- Returns {outcome, {}, {}}
---   NOTED
+--   NOTED    it is, by this call or its first sending
 --   AGAIN    another rebuild is wanted by now
 --   UNKNOWN  the store has no such promotion
 
@@ -14,9 +14,11 @@ if redis.call('HEXISTS', KEYS[1], 'state') == 0 then
 end
 if ARGV[2] == 'WANTED' then
   redis.call('HSET', KEYS[1], 'rebuild', ARGV[3])
-elseif redis.call('HGET', KEYS[1], 'rebuild') == ARGV[3] then
-  redis.call('HDEL', KEYS[1], 'rebuild')
-else
+  return {'NOTED', {}, {}}
+end
+local wanted = redis.call('HGET', KEYS[1], 'rebuild')
+if wanted and wanted ~= ARGV[3] then
   return {'AGAIN', {}, {}}
 end
+redis.call('HDEL', KEYS[1], 'rebuild')
 return {'NOTED', {}, {}}

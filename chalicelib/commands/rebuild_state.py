@@ -49,8 +49,10 @@ def rebuild(
     folded.newest = max((event.version for event in told), default=0)
     changed = fold.fold_in(folded, [*late, *journal.parsed(conflicts)])
     offer = _settle_offer(row, folded)
-    coupons = make_amends(folded, changed, fence["since"], fence["now"])
-    decided = _decided(promotion_id, told, folded, coupons, fence["now"], reason, offer)
+    goes_on = _goes_on(told, folded)
+    coupons = make_amends(folded, changed, fence["since"], fence["now"], goes_on=goes_on)
+    version = folded.newest if goes_on else (folded.newest // GENERATION + 1) * GENERATION
+    decided = _decided(row, told, folded, coupons, version, fence["now"], reason, offer)
     if not journal.put_all(decided):
         return "SUPERSEDED", reason
     journal.settle(conflicts)
@@ -95,28 +97,34 @@ def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
             "item_id", "admission",
         )  # fmt: skip
         fields = {name: getattr(base, name) for name in names}
-    if folded.closed_as is None and row.closed_as is not None:  # its end was told
+    if row.closed_as is not None and (
+        folded.closed_as is None or row.closed_as == "CANCELLED"
+    ):  # its end was told, and a cancellation stands above any other
         folded.closed_as = row.closed_as
     if folded.closed_as == "SOLD_OUT" and 0 < folded.closed_stock < folded.stock:
         folded.closed_as = None  # a restock that counts after all has more to sell
     return fields | {"revision": max(revision, base_revision) + 1}
 
 
+def _goes_on(told: Sequence[AnyEvent], folded: Folded) -> bool:
+    """Whether the newest generation is of a recovery that did not come to its end."""
+    generation = folded.newest // GENERATION
+    return generation > 0 and not any(
+        isinstance(e, PromotionRecovered) and e.version // GENERATION == generation for e in told
+    )
+
+
 def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
-    promotion_id: str,
+    row: PromotionRow,
     told: Sequence[AnyEvent],
     folded: Folded,
     coupons: Sequence[CouponEvent],
+    version: int,
     now: int,
     reason: str,
     offer: dict[str, Any],
 ) -> list[Event]:
-    """The recovery's events with their versions; `folded` has them, too."""
-    generation = folded.newest // GENERATION
-    goes_on = generation > 0 and not any(
-        isinstance(e, PromotionRecovered) and e.version // GENERATION == generation for e in told
-    )
-    version = folded.newest if goes_on else (generation + 1) * GENERATION
+    """The recovery's events behind `version`; `folded` has them, too."""
     held, sold = folded.held, folded.sold
     counts: dict[str, Any] = {
         "at": now,
@@ -129,15 +137,15 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
     for coupon in coupons:
         version += 1
         event = replace(coupon, version=version, **counts)
-        folded.coupons[event.customer_id, event.number] = event
+        folded.coupons[event.customer_id, event.number] = event  # of two, the later counts
         decided.append(event)
     known = [*(event.version for event in told), *(event.version for event in decided)]
     lost = fold.missing_versions(told)
     if lost:
-        telemetry.count("events_lost", lost, promotion=promotion_id)
+        telemetry.count("events_lost", lost, promotion=row.promotion_id)
     ranges = fold.ranges_of(known).split(",")
     recovered = PromotionRecovered(
-        promotion_id=promotion_id,
+        promotion_id=row.promotion_id,
         version=version + 1,
         reason=reason,
         lost=lost,
@@ -146,7 +154,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
         closed_at=folded.closed_at if folded.closed_as else None,
         granted=folded.granted,
         restocks=fold.restocks_as_text(folded.restocks) or None,
-        known=",".join(ranges[:_MOST_RANGES]) or None,
+        known=",".join(ranges[:_MOST_RANGES]) or "0",  # none: no version is 0
         **counts,
         **offer,
     )

@@ -15,8 +15,8 @@ from redis import Redis
 from chalicelib import journal
 from chalicelib.commands import fold, outbox, scripts, stragglers
 from chalicelib.commands.decision import Outside, decide
-from chalicelib.commands.promotions import find_promotion
-from chalicelib.commands.recover import Repair, finish_rebuild, recover_promotion
+from chalicelib.commands.promotions import find_promotion, look_after_again
+from chalicelib.commands.recover import Repair, finish_recovery, recover_promotion
 from chalicelib.events import GENERATION, AnyEvent, CouponEvent, Event
 
 GRACE_MS = 60_000
@@ -110,6 +110,7 @@ def reconcile(
         return found
     kinds = {difference.kind for difference in found}
     key = secrets.token_urlsafe(9)
+    look_after_again(promotion_id)  # should this process die, the sweep goes on
     if kinds & {"TABLE_BEHIND", "TABLE_WRONG"}:
         scripts.run(outside.store, "rebuild", promotion_id, "WANTED", key)
     if kinds & {"STATE_LOST", "WRITES_LOST", "CONFLICT", "STORE_WRONG"}:
@@ -118,7 +119,7 @@ def reconcile(
         recover_promotion(promotion_id, outside, repair, doubted=doubted)
     if "OUTBOX_STUCK" in kinds:
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
-    finish_rebuild(promotion_id, outside, repair)
+    finish_recovery(promotion_id, outside, repair)
     decide(outside, "note_audit", promotion_id, len(found), " ".join(sorted(kinds)), key)
     return found
 
@@ -143,11 +144,11 @@ def _look(promotion_id: str, store: Redis, read_tables: ReadTables, grace_ms: in
     """
     newest = journal.newest_version(promotion_id)
     promotion, customers, *_ = (scripts.key(promotion_id, part) for part in scripts.PARTS)
-    seconds, microseconds = store.time()
+    now = scripts.clock_ms(promotion_id, store)
     state: Any = store.hgetall(promotion)
     held = dict(store.hscan_iter(customers, count=_PIECE))
     return _Seen(
-        now=int(seconds) * 1000 + int(microseconds) // 1000,
+        now=now,
         grace_ms=grace_ms,
         newest_before=newest,
         state=state,

@@ -15,7 +15,8 @@ last writes. Then, in steps that may be repeated and interrupted at any point:
    fence down, and that is it.
 4. Rebuild, see rebuild_state.py: fold the journal, decide about coupons that were told twice, write
    the decisions into the journal, and install the state in a new generation of versions.
-5. Have the read tables rebuilt. That this is to be done is on record in the promotion until it is.
+5. Look for events that came meanwhile, and have the read tables rebuilt. That this is to be done is
+   on record in the promotion until it is.
 
 Events that come after a recovery find a store that sells on; see stragglers.py.
 """
@@ -112,7 +113,7 @@ def recover_row(
     promotion_id = row.promotion_id
     fence = _fence(promotion_id, _expected_version(promotion_id), doubt, outside.store)
     if fence.outcome == "HEALTHY":
-        finish_rebuild(promotion_id, outside, repair)
+        finish_recovery(promotion_id, outside, repair)
         return Recovery("HEALTHY")
     if waits:
         waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)
@@ -129,7 +130,7 @@ def recover_row(
         outbox.publish_waiting(promotion_id, outside.store, outside.publisher)
         decide(outside, "advance", promotion_id)
         copy_from_store(promotion_id, outside.store)
-        finish_rebuild(promotion_id, outside, repair)
+        finish_recovery(promotion_id, outside, repair)
     return recovery
 
 
@@ -168,14 +169,19 @@ def begin_recovery(promotion_id: str, outside: Outside) -> bool:
     return True
 
 
-def finish_rebuild(promotion_id: str, outside: Outside, repair: Repair) -> None:
-    """Rebuild the read tables if that is on record as still to be done.
+def finish_recovery(promotion_id: str, outside: Outside, repair: Repair) -> None:
+    """Do what must follow a recovery, if that is on record as still to be done.
+
+    The read tables are rebuilt. An event that came while the recovery read the journal is in
+    nobody's sight: the recovery was without it, and its consumer did not see the recovery yet. So
+    the journal is looked at once more.
 
     Raises:
         redis.RedisError, pynamodb.exceptions.PynamoDBException: it stays on record.
     """
     wanted = outside.store.hget(scripts.key(promotion_id, "promotion"), "rebuild")
     if wanted is not None:
+        stragglers.let_count(promotion_id, list(journal.read(promotion_id)), outside)
         repair.rebuild(promotion_id)
         scripts.run(outside.store, "rebuild", promotion_id, "DONE", str(wanted))
 

@@ -1,34 +1,36 @@
 -- Give a customer a correct record of a coupon that the journal or the tables know and the store does
 -- not: the store had been recovered before the coupon's events arrived. The sale goes on meanwhile.
 --
--- A coupon that was granted keeps its unit if one is free, the customer is within the limit, and it
--- is not overdue. Its number may be another customer's by now; then it gets the next one.
+-- A coupon that was granted keeps its unit if one is free and the customer is within the limit. One
+-- that must be paid gets a new hold, because nobody could pay what the store did not know. Its number
+-- may be another customer's by now; then it gets the next one.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- ARGV[2]        customer
 -- ARGV[3]        the coupon as coupon.lua writes it, as of its newest known event
 -- Returns {outcome, {}, events, timer, now}
---   KNOWN     the store has a record of this coupon
+--   KNOWN     the store has a record of this coupon; its newest event goes along while it waits, and
+--             it is told again if it is older than ARGV[3]
 --   RESTORED  it has now; the events say what became of the coupon
 --   UNKNOWN   the store has no such promotion
 
-local own = redis.call('HGET', KEYS[2], ARGV[2])
-local promotion = read_promotion(own)
+local promotion, coupons, now = read_for(ARGV[2])
 if not promotion then
   return {'UNKNOWN', {}, {}}
 end
-local now = now_ms()
-advance(promotion, now)
-local coupons = coupons_of(promotion, ARGV[2], own)
 local coupon = read_coupon(ARGV[3])
 local known = find(coupons, 'number', coupon.number)
 if known then
-  return take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+  if known.version < coupon.version then  -- the tables may show what is not true any more
+    restate(promotion, ARGV[2], known, now)
+  end
+  local reply = take_version(promotion, answer(promotion, now, 'KNOWN'), now, known.version)
+  local moved = known.moved_to and find_number(coupons, known.moved_to)
+  return moved and take_version(promotion, reply, now, moved.version) or reply
 end
 
 local paid = coupon.state == 'P'
-local wants_unit = paid or (coupon.state == 'G' and not is_overdue(promotion, coupon, now))
-if wants_unit then
+if paid or coupon.state == 'G' then
   if promotion.available > 0 and active(coupons) < promotion.limit
     and promotion.state ~= 'CANCELLED' then
     if coupon.number > promotion.granted then
@@ -36,33 +38,31 @@ if wants_unit then
     else
       promotion.granted = promotion.granted + 1
       local before = read_coupon(ARGV[3])
-      before.key, before.moved_to = nil, promotion.granted
+      before.moved_to = promotion.granted
       coupons[#coupons + 1] = before
       move(promotion, ARGV[2], before, 'V', 'CouponRevoked', now, 'RENUMBERED')
+      before.key = nil  -- it goes with the coupon, so a repeat finds the new number
       coupon.number = promotion.granted
     end
     promotion.available = promotion.available - 1
     if paid or not coupon.deadline then
       promotion.sold = promotion.sold + 1
     end
+    if not paid and coupon.deadline then
+      coupon.deadline = math.max(coupon.deadline, now + promotion.hold_ms)
+    end
     coupons[#coupons + 1] = coupon
     move(promotion, ARGV[2], coupon, coupon.state, paid and 'CouponPaid' or 'CouponGrabbed', now)
     finish_if_sold(promotion, now)
     return answer(promotion, now, 'RESTORED')
   end
-  coupon.state = paid and 'W' or 'V'
+  if promotion.state == 'CANCELLED' then
+    coupon.state = paid and 'F' or 'R'
+  else
+    coupon.state = paid and 'W' or 'V'
+  end
 end
 
 coupons[#coupons + 1] = coupon
-if coupon.state == 'G' then
-  local reason = promotion.state == 'CANCELLED' and 'CANCELLED' or 'EXPIRED'
-  move(promotion, ARGV[2], coupon, 'R', 'CouponReleased', now, reason)
-elseif coupon.state == 'V' then
-  move(promotion, ARGV[2], coupon, 'V', 'CouponRevoked', now, 'SOLD_TWICE')
-elseif REFUSED[coupon.state] then
-  move(promotion, ARGV[2], coupon, coupon.state, 'RefundRecorded', now, REFUSED[coupon.state])
-else
-  local reason = coupon.state == 'B' and 'GIVEN_BACK' or 'EXPIRED'
-  move(promotion, ARGV[2], coupon, coupon.state, 'CouponReleased', now, reason)
-end
+restate(promotion, ARGV[2], coupon, now)
 return answer(promotion, now, 'RESTORED')

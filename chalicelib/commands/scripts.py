@@ -12,8 +12,10 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeVar, cast
 
-from redis import Redis
+from redis import Redis, RedisCluster
+from redis.client import Pipeline
 from redis.commands.core import Script
+from redis.exceptions import NoScriptError
 
 from chalicelib import events, telemetry
 from chalicelib.events import AnyEvent, InvalidEvent
@@ -65,10 +67,44 @@ def source(name: str, clock: str | None = None) -> str:
     return "\n".join([head, *((folder / f"{part}.lua").read_text() for part in parts)])
 
 
+class _ScriptOfOneServer(Script):
+    """A script that is sent again, as text, to the one server that does not have it.
+
+    redis-py loads it into all primaries of a cluster instead: a node that is new, or was
+    restarted, would serve nobody while any other is away.
+    """
+
+    def __call__(
+        self, keys: Any = None, args: Any = None, client: Redis | RedisCluster | None = None
+    ) -> Any:
+        """Run it; in a cluster the keys choose the node."""
+        if isinstance(client, Pipeline):
+            return super().__call__(keys, args, client)
+        store: Any = client or self.registered_client
+        values = (len(keys or ()), *(keys or ()), *(args or ()))
+        try:
+            return store.evalsha(self.sha, *values)
+        except NoScriptError:
+            return store.eval(self.script, *values)
+
+
 @cache
 def script(store: Redis, name: str) -> Script:
-    """Script `name` on `store`; redis-py loads it again where the server has forgotten it."""
-    return store.register_script(source(name))
+    """Script `name` on `store`; a server that has forgotten it gets it again."""
+    return _ScriptOfOneServer(store, source(name))
+
+
+def clock_ms(promotion_id: str, store: Redis) -> int:
+    """The clock of the server that has the promotion, in epoch ms.
+
+    The nodes of a cluster have a clock each, and any other may be away.
+    """
+    time: Any
+    if isinstance(store, RedisCluster):
+        time = store.eval("return redis.call('TIME')", 1, key(promotion_id, "promotion"))
+    else:
+        time = store.time()
+    return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
 def run(

@@ -72,7 +72,7 @@ def _let_count(event: AnyEvent, outside: Outside) -> None:
         if restored != "KNOWN":
             return
         if event.payment_reference is not None:
-            decide(outside, "pay", sale, customer, number, event.payment_reference)
+            decide(outside, "pay", sale, customer, number, event.payment_reference, "PROMISED")
         elif isinstance(event, CouponReleased) and event.reason == "GIVEN_BACK":
             decide(outside, "give_back", sale, customer, number)
     elif isinstance(event, PromotionRestocked) and event.request_key is not None:

@@ -14,6 +14,7 @@ ends the process, is not the first again.
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +27,7 @@ from pynamodb.exceptions import PynamoDBException
 from redis import Redis
 
 from chalicelib import telemetry
-from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
+from chalicelib.clients import AWS_ERRORS, STORE_ERRORS, elsewhere
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.decision import Decision, NotOnRecord, Outside, decide
 from chalicelib.commands.promotions import (
@@ -205,14 +206,17 @@ def _look_at_all(outside: Outside, swept: Swept) -> dict[str, _Look]:
 
 def _read_turn(store: Redis) -> tuple[str, str]:
     """Behind which place to go on, and up to which one by one: see `_note_turn`."""
-    text = store.get(_LOOKS_TURN)
-    begin, end = json.loads(str(text)) if text else ("", "")
-    return begin, end
+    with elsewhere(store):
+        if text := store.get(_LOOKS_TURN):
+            begin, end = json.loads(str(text))
+            return begin, end
+    return "", ""
 
 
 def _note_turn(store: Redis, begin: str, end: str) -> None:
     """Note that the looks up to place `begin` are done, and those up to `end` have begun."""
-    store.set(_LOOKS_TURN, json.dumps([begin, end]), ex=_TURN_LIVES_S)
+    with elsewhere(store):
+        store.set(_LOOKS_TURN, json.dumps([begin, end]), ex=_TURN_LIVES_S)
 
 
 def _order(place: str) -> tuple[int, str]:
@@ -241,17 +245,12 @@ def _look_at(row: PromotionRow, outside: Outside) -> _Look:
 def _work_on(looks: dict[str, _Look], outside: Outside, repair: Repair, swept: Swept) -> None:
     """The second pass; what it has no time for stays in the queue, in the order of arrival."""
     store = outside.store
-    if looks:
-        now = time.time()
-        store.zadd(_WORK_QUEUE, dict.fromkeys(looks, now), nx=True)
-        store.expire(_WORK_QUEUE, _TURN_LIVES_S)
+    queue = _Queue(list(looks), store)
     until = time.monotonic() + _WORK_S
 
     def work(_: int) -> Swept:
         done = Swept()
-        # Taken out before the work begins: the next look finds what is still to be done.
-        while popped := store.zpopmin(_WORK_QUEUE):
-            promotion_id = str(popped[0][0])
+        while promotion_id := queue.pop():
             row = looks[promotion_id].row if promotion_id in looks else None
             try:
                 row = row or find_promotion(promotion_id)
@@ -266,7 +265,36 @@ def _work_on(looks: dict[str, _Look], outside: Outside, repair: Repair, swept: S
     with ThreadPoolExecutor(_THREADS) as threads:
         for done in threads.map(work, range(_THREADS)):
             swept.add(done)
-    swept.behind = int(store.zcard(_WORK_QUEUE))
+    swept.behind = queue.length()
+
+
+class _Queue:
+    """Whose turn it is for work, kept in the store from one sweep to the next: first come first.
+
+    Where a cluster's node that keeps it is away, the sweep works on what it has found itself.
+    """
+
+    def __init__(self, found: list[str], store: Redis) -> None:
+        """Put those that were found behind those that wait; who waits already keeps the place."""
+        self._store = store
+        self._found = deque(found)
+        if found:
+            with elsewhere(store):
+                store.zadd(_WORK_QUEUE, dict.fromkeys(found, time.time()), nx=True)
+                store.expire(_WORK_QUEUE, _TURN_LIVES_S)
+
+    def pop(self) -> str | None:
+        """The next one; taken out before the work, because a look finds what is left of it."""
+        with elsewhere(self._store):
+            popped = self._store.zpopmin(_WORK_QUEUE)
+            return str(popped[0][0]) if popped else None
+        return self._found.popleft() if self._found else None
+
+    def length(self) -> int:
+        """How many wait still."""
+        with elsewhere(self._store):
+            return int(self._store.zcard(_WORK_QUEUE))
+        return len(self._found)
 
 
 def _failed(promotion_id: str, error: Exception, swept: Swept) -> None:

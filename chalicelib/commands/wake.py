@@ -6,6 +6,8 @@ import time
 from redis import Redis
 
 from chalicelib import telemetry
+from chalicelib.clients import elsewhere
+from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.commands.sweep import advance_promotion
@@ -30,8 +32,7 @@ def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
     Raises:
         redis.RedisError: the store is away or refused; the message comes again.
     """
-    seconds, microseconds = outside.store.time()
-    now_ms = seconds * 1000 + microseconds // 1000
+    now_ms = scripts.clock_ms(timer.promotion_id, outside.store)
     wait_s = (timer.due_at - now_ms) / 1000
     early = wait_s > _LONGEST_WAIT_S
     if early:
@@ -61,15 +62,22 @@ def _recover(promotion_id: str, outside: Outside, repair: Repair) -> str:
 
 
 def _take_place(store: Redis) -> tuple[str, str] | None:
-    """The key of a free place, and the token by which it is held; None if all are taken."""
+    """The key of a free place, and the token by which it is held; None if all are taken.
+
+    A node of a cluster that is away keeps no recovery on the other nodes waiting: its places count
+    as free.
+    """
     token = secrets.token_hex(8)
     for number in range(RECOVERIES_AT_ONCE):
         key = f"seckill:recovering:{number}"
-        if store.set(key, token, nx=True, ex=_PLACE_LIVES_S):
-            return key, token
+        with elsewhere(store):
+            if not store.set(key, token, nx=True, ex=_PLACE_LIVES_S):
+                continue
+        return key, token
     return None
 
 
 def _leave_place(key: str, token: str, store: Redis) -> None:
-    if store.get(key) == token:
-        store.delete(key)
+    with elsewhere(store):
+        if store.get(key) == token:
+            store.delete(key)

@@ -62,6 +62,8 @@ def settled(command: PayCoupon | GiveBackCoupon, settle: Callable[[], Settled]) 
         return answers.settled(done)
     if held is None or done == "UNKNOWN_PROMOTION":
         return answers.problem(done)
+    while held.moved_to is not None and (moved := coupon_by_id(held.customer_id, held.moved_to)):
+        held = moved
     if _is_repeat(command, held):
         return answers.ok(held.to_json())
     if done == "RECOVERING" or isinstance(command, GiveBackCoupon):

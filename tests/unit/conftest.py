@@ -17,7 +17,7 @@ from chalice.local import LocalGateway
 from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from redis import Redis
+from redis import Redis, RedisCluster
 
 import app as entry_points
 from chalicelib import clients, config
@@ -50,8 +50,13 @@ end
 
 
 @pytest.fixture(autouse=True)
-def _settings(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _settings(
+    store_url: str,
+    in_cluster: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", store_url)
+    monkeypatch.setenv("REDIS_CLUSTER", str(in_cluster))
     monkeypatch.setenv("STORE_TIMEOUT_S", "60")  # on a busy machine a slow call is no outage
     monkeypatch.setenv("SETTLE_S", "0.0001")
     monkeypatch.setenv("WATCH_S", "0.0001")
@@ -271,6 +276,14 @@ def http(aws: None) -> Callable[..., Http]:
 def create(http: Callable[..., Http], offer: dict[str, Any], **more: Any) -> str:
     """Create a promotion as the operator does; its id."""
     return str(http("POST", "/admin/promotions", {**offer, **more}).body["promotionId"])
+
+
+def server_of(store: Redis, promotion_id: str) -> Redis:
+    """The client of the one server that has the promotion."""
+    if not isinstance(store, RedisCluster):
+        return store
+    node = store.get_node_from_key(scripts.key(promotion_id, "promotion"))
+    return cast("Redis", store.get_redis_connection(node))
 
 
 def state_of(store: Redis, promotion_id: str) -> dict[str, str]:

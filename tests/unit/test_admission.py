@@ -17,6 +17,8 @@ from chalicelib.config import AdmissionKey, InvalidSetting, read_settings
 from localstack.cloud import Options, _environ
 from tests.unit.conftest import Broker, Http, state_of
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 Ask = Callable[..., Http]

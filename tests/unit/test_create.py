@@ -10,6 +10,8 @@ from redis import Redis
 from chalicelib.commands.promotions import PromotionRow
 from tests.unit.conftest import Http, state_of
 
+pytestmark = pytest.mark.store
+
 Ask = Callable[..., Http]
 
 

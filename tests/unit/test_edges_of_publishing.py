@@ -14,6 +14,8 @@ from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.pay import PayCoupon, pay_coupon
 from tests.unit.conftest import Broker, Http, metrics
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 

@@ -21,6 +21,8 @@ from chalicelib.publisher import EventPublisher, SnsPublisher, SqsPublisher
 from chalicelib.timers import Timer
 from tests.unit.conftest import Http
 
+pytestmark = pytest.mark.store
+
 Ask = Callable[..., Http]
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]

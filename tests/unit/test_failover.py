@@ -35,6 +35,8 @@ from localstack.processes import Child, free_port, wait_until
 from tests.unit.conftest import Broker, Http, state_of
 from tests.unit.test_recover import Live, binary_store, go_back, grab, journal_all, live, snapshot
 
+pytestmark = pytest.mark.store
+
 __all__ = ["binary_store", "live"]
 
 

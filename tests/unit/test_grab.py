@@ -11,7 +11,9 @@ from chalicelib import clients
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import Grab, GrabCoupon, grab_coupon
-from tests.unit.conftest import Broker, state_of
+from tests.unit.conftest import Broker, server_of, state_of
+
+pytestmark = pytest.mark.store
 
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
@@ -185,8 +187,9 @@ def test_ten_thousand_refused_calls_change_nothing_and_store_nothing(
     scripts.run(store, "grab", sale, "alice", "key")
     parts = [scripts.key(sale, part) for part in scripts.PARTS]
     before = [(store.dump(part), store.memory_usage(part)) for part in parts]
-    with store.pipeline(transaction=False) as pipe:
-        grab_script = scripts.script(store, "grab")
+    server = server_of(store, sale)  # a cluster's pipeline takes no scripts
+    with server.pipeline(transaction=False) as pipe:
+        grab_script = server.register_script(scripts.source("grab"))
         for n in range(10_000):
             grab_script(keys=parts, args=[sale, f"loser-{n}", "key"], client=pipe)
         outcomes = {reply[0] for reply in pipe.execute()}

@@ -8,6 +8,8 @@ from redis import Redis
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from decimal import Decimal
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,6 +30,8 @@ from chalicelib.commands.sweep import advance_promotion
 from chalicelib.events import CouponEvent, Event
 from tests.unit.conftest import Broker, promotion_row, state_of
 from tests.unit.model import Model
+
+pytestmark = pytest.mark.store
 
 CUSTOMERS = st.sampled_from(["alice", "bob", "carol"])
 KEYS = st.sampled_from(["k1", "k2", "k3-", "-"])
@@ -160,13 +163,15 @@ class Life(RuleBasedStateMachine):
 
 
 def test_any_life_of_a_promotion_is_as_the_model_says(
-    store: Redis, set_clock: Callable[[str, int], None]
+    store: Redis,
+    set_clock: Callable[[str, int], None],
+    in_cluster: bool,  # noqa: FBT001
 ) -> None:
     Life.store, Life.set_clock = store, staticmethod(set_clock)
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=100,
+            max_examples=10 if in_cluster else 100,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -9,6 +9,9 @@ from redis import Redis
 from chalicelib.commands import over
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
+from tests.unit.conftest import server_of
+
+pytestmark = pytest.mark.store
 
 
 def test_a_mark_answers_losers_and_lets_winners_through(
@@ -21,9 +24,10 @@ def test_a_mark_answers_losers_and_lets_winners_through(
     assert over.marked(sale, "carol") == "SOLD_OUT"
     assert over.marked(sale, "alice") is None
     assert grab_coupon(GrabCoupon(sale, "alice"), outside).coupon == won.coupon
-    calls = store.info("stats")["total_commands_processed"]
+    server = server_of(store, sale)
+    calls = server.info("stats")["total_commands_processed"]
     assert grab_coupon(GrabCoupon(sale, "carol"), outside).outcome == "SOLD_OUT"
-    assert store.info("stats")["total_commands_processed"] == calls + 1  # our own INFO
+    assert server.info("stats")["total_commands_processed"] == calls + 1  # our own INFO
 
 
 def test_a_sale_that_is_only_out_of_stock_gets_no_mark(

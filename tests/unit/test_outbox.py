@@ -19,6 +19,8 @@ from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from tests.unit.conftest import Broker, metrics, state_of
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 
 # Grabs one coupon and dies between the decision and the publishing.

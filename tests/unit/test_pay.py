@@ -21,6 +21,8 @@ from chalicelib.events import CouponPaid, CouponReleased, RefundRecorded
 from chalicelib.timers import Timer
 from tests.unit.conftest import Broker, state_of
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 

@@ -22,8 +22,10 @@ from chalicelib.commands.recover import Repair
 from chalicelib.commands.sweep import sweep
 from chalicelib.events import GENERATION
 from chalicelib.projections import active_promotions, coupons
-from tests.unit.conftest import Broker, Http, create, state_of
+from tests.unit.conftest import Broker, Http, create, server_of, state_of
 from tests.unit.test_http import receive
+
+pytestmark = pytest.mark.store
 
 Ask = Callable[..., Http]
 HOUR_MS = 3_600_000
@@ -150,9 +152,11 @@ def test_a_restock_sells_exactly_as_many_more_after_any_number_of_refusals(
     sale = promotion(stock=1, hold_seconds=600)
     grab_coupon(GrabCoupon(sale, "alice"), outside)
     keys = [scripts.key(sale, part) for part in scripts.PARTS]
-    with store.pipeline(transaction=False) as pipe:
+    server = server_of(store, sale)  # a cluster's pipeline takes no scripts
+    grab_script = server.register_script(scripts.source("grab"))
+    with server.pipeline(transaction=False) as pipe:
         for n in range(10_000):
-            scripts.script(store, "grab")(keys=keys, args=[sale, f"late-{n}", "k"], client=pipe)
+            grab_script(keys=keys, args=[sale, f"late-{n}", "k"], client=pipe)
         assert {reply[0] for reply in pipe.execute()} == {"SOLD_OUT"}
     decide(outside, "restock", sale, 5, "once", 100)
     answers = [grab_coupon(GrabCoupon(sale, f"c-{n}"), outside).outcome for n in range(9)]

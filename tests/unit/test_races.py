@@ -18,6 +18,8 @@ from chalicelib.commands import scripts
 from chalicelib.events import CouponEvent, Event, from_entry
 from tests.unit.conftest import state_of
 
+pytestmark = pytest.mark.store
+
 ROUNDS = 25
 HOLD_MS = 8
 # What a process does to the only unit of a sale, whose coupon 1 is alice's.

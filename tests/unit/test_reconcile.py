@@ -24,6 +24,8 @@ from chalicelib.wiring import read_tables
 from tests.unit.conftest import Broker, state_of
 from tests.unit.test_sweep import live
 
+pytestmark = pytest.mark.store
+
 __all__ = ["live"]
 
 

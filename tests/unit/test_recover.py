@@ -1,13 +1,13 @@
 """Recovery: the store is wiped, or goes back in time. Nobody is sold what is not there."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from redis import Redis
+from redis import Redis, RedisCluster
 
 from chalicelib import clients, config, journal
 from chalicelib.commands import scripts
@@ -23,6 +23,8 @@ from chalicelib.events import GENERATION, CouponEvent, Event
 from chalicelib.timers import Timer
 from tests.unit.conftest import Broker, metrics, promotion_row, state_of
 from tests.unit.test_sweep import live
+
+pytestmark = pytest.mark.store
 
 __all__ = ["live"]
 Live = Callable[..., str]
@@ -71,8 +73,10 @@ def go_back(store: Redis, sale: str, then: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def binary_store(store_url: str) -> Redis:
-    return Redis.from_url(store_url)
+def binary_store(store_url: str, in_cluster: bool) -> Iterator[Redis]:  # noqa: FBT001
+    client: Any = RedisCluster.from_url(store_url) if in_cluster else Redis.from_url(store_url)
+    yield client
+    client.close()
 
 
 def test_a_wiped_sale_gets_back_all_that_it_knew(

@@ -12,13 +12,22 @@ from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.edit_promotion import RestockPromotion, cancel_promotion, restock_promotion
 from chalicelib.commands.fold import Folded, fold, fold_in
 from chalicelib.commands.pay import PayCoupon, pay_coupon
-from chalicelib.commands.promotions import close_promotion
+from chalicelib.commands.promotions import close_promotion, note_end
 from chalicelib.commands.recover import Repair, recover_promotion
-from chalicelib.events import CouponEvent, Event, PromotionEnded, PromotionRestocked
+from chalicelib.events import (
+    CouponEvent,
+    Event,
+    PromotionEnded,
+    PromotionFinished,
+    PromotionRestocked,
+)
 from tests.unit.conftest import Broker, state_of
 from tests.unit.test_recover import Live, grab, journal_all, live, wipe
 
+pytestmark = pytest.mark.store
+
 __all__ = ["live"]
+SHARED = ("promotion_id", "version", "at", "stock", "available", "held", "sold")
 
 
 def test_what_is_over_and_let_go_of_is_not_recovered(
@@ -140,6 +149,25 @@ def test_money_outweighs_a_later_version_and_that_is_noted(told: list[Event]) ->
     assert folded.coupons["alice", 1] == paid
     assert folded.overruled == {("alice", 1)}
     assert fold(told).overruled == set()
+
+
+def test_a_cancellation_stands_above_an_end_of_another_story(told: list[Event]) -> None:
+    [cancelled] = [event for event in told if isinstance(event, PromotionEnded)]
+    shared = {name: getattr(cancelled, name) for name in SHARED}
+    finished = PromotionFinished(**shared | {"version": 99}, reason="FINISHED")
+    assert fold([*told, finished]).state == "CANCELLED"
+
+
+def test_a_cancellation_that_only_the_table_knows_stands_above_the_end_of_another_story(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    sale = live(stock=1)
+    grab(sale, "alice", outside)
+    journal_all(broker)
+    note_end(sale, "CANCELLED")
+    wipe(store, sale)
+    assert recover_promotion(sale, outside, repair).outcome == "RECOVERED"
+    assert state_of(store, sale)["state"] == "CANCELLED"
 
 
 def test_an_end_that_only_a_conflict_tells_is_an_end(told: list[Event]) -> None:

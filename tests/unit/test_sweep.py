@@ -18,6 +18,8 @@ from chalicelib.commands.sweep import sweep
 from chalicelib.events import Event, from_entry, to_entry
 from tests.unit.conftest import Broker, metrics, promotion_row, state_of
 
+pytestmark = pytest.mark.store
+
 HOUR_MS = 3_600_000
 
 

@@ -21,6 +21,8 @@ from chalicelib.config import InvalidSetting, Limit, read_settings
 from localstack import http_server
 from tests.unit.conftest import Http
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 SetClock = Callable[[str, int], None]
 Ask = Callable[..., Http]

@@ -20,6 +20,8 @@ from chalicelib.timers import InvalidTimer, Timer
 from localstack.lambdas import sqs_event
 from tests.unit.conftest import Broker, metrics, state_of
 
+pytestmark = pytest.mark.store
+
 Install = Callable[..., str]
 
 
