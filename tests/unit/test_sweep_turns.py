@@ -52,17 +52,17 @@ def _own_turns(store: Redis) -> Iterator[None]:
 def calls_of(store: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The commands that are sent to the store and the operations that are asked of tables."""
     calls: list[str] = []
-    execute = Redis.execute_command
+    execute: Any = Redis.execute_command
 
     def counted(client: Redis, *args: Any, **options: Any) -> Any:
         calls.append(str(args[0]))
         return execute(client, *args, **options)
 
-    def asked(params: Any, model: Any, **_: Any) -> None:
+    def asked(model: Any, **_: Any) -> None:
         calls.append(model.name)
 
-    connection: Any = PromotionRow._get_connection()  # type: ignore[no-untyped-call]  # noqa: SLF001
-    client = connection.connection.client
+    table: Any = PromotionRow
+    client = table._get_connection().connection.client  # noqa: SLF001 - its own client
     client.meta.events.register("before-call.dynamodb", asked)
     with monkeypatch.context() as patched:
         patched.setattr(Redis, "execute_command", counted)
