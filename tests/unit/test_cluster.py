@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from redis import Redis, RedisCluster
-from redis.cluster import key_slot
+from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from chalicelib import clients, config
@@ -28,7 +28,7 @@ from tests.unit.test_store_outages import grab, is_outage
 Ask = Callable[..., Http]
 # One node that is away does not stop the others; what it knew is there when it comes back.
 OPTIONS = (
-    "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "1000",
+    "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000",
     "--appendonly", "yes", "--appendfsync", "always",
 )  # fmt: skip
 
@@ -106,7 +106,8 @@ def create_on(http: Ask, offer: dict[str, Any], nodes: Nodes, place: int) -> Htt
     raise AssertionError
 
 
-@pytest.mark.parametrize("victim", range(3))
+# The first is what the client asks by default; the second keeps where the sweep stopped.
+@pytest.mark.parametrize("victim", [0, 1])
 def test_of_three_primaries_one_is_killed_and_the_others_sell_on(
     http: Ask, offer: dict[str, Any], sales: list[str], nodes: Nodes, outside: Outside,
     repair: Repair, victim: int, monkeypatch: pytest.MonkeyPatch,
