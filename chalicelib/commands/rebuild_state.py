@@ -147,7 +147,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
         closed_at=folded.closed_at if folded.closed_as else None,
         granted=folded.granted,
         restocks=fold.restocks_as_text(folded.restocks) or None,
-        known=",".join(ranges[:_MOST_RANGES]) or None,
+        known=",".join(ranges[:_MOST_RANGES]) or "0",
         **counts,
         **offer,
     )
