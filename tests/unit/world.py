@@ -1,4 +1,4 @@
-"""Kill an operation wherever it can be killed, and see what the store and the tables end up with.
+"""The program with a clock that tests set, faults that they stage, and an end at any statement.
 
 Between two effects on the outside it makes no difference where a process dies: it leaves the same
 behind. So one kill per effect stands for all statements up to the next one.
