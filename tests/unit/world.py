@@ -144,9 +144,9 @@ class World:
         self.queues.events[:] = saved.events
         self.queues.timers[:] = saved.timers
 
-    def sale(self, stock: int = 3, now: int = 1500, **more: Any) -> str:
-        """A promotion in table and store, which opens at 1000 and ends at 2000."""
-        row = promotion_row(stock, 1000, 2000, **more)
+    def sale(self, stock: int = 3, now: int = 1500, ends_at: int = 2000, **more: Any) -> str:
+        """A promotion in table and store, which opens at 1000."""
+        row = promotion_row(stock, 1000, ends_at, **more)
         row.save()
         self.set_clock(row.promotion_id, now)
         install_promotion(row, self.outside)
