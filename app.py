@@ -373,7 +373,7 @@ def on_timer_messages(event: SQSEvent) -> None:
 def on_recover(event: dict[str, str], _: Any) -> dict[str, Any]:
     """`chalice invoke --stage dev -n recover`: {"promotionId"}, or {} for every live promotion."""
     return each_promotion(
-        event.get("promotionId"),
+        event,
         live_ids,
         lambda name: asdict(recover_promotion(name, outside(), repair())),
     )
@@ -388,14 +388,14 @@ def on_reconcile(event: dict[str, Any], _: Any) -> dict[str, Any]:
             return differences_as_json(reconcile(name, outside(), repair(), read_tables) or [])
         return differences_as_json(audit(name, outside(), read_tables) or [])
 
-    return each_promotion(event.get("promotionId"), live_ids, compare)
+    return each_promotion(event, live_ids, compare)
 
 
 @app.lambda_function(name="rebuild")
 def on_rebuild(event: dict[str, str], _: Any) -> dict[str, Any]:
     """`chalice invoke --stage dev -n rebuild`: {"promotionId", "projection"}, both optional."""
     names = [event["projection"]] if "projection" in event else list(PROJECTIONS)
-    return each_promotion(event.get("promotionId"), all_ids, lambda name: rebuild(name, names))
+    return each_promotion(event, all_ids, lambda name: rebuild(name, names))
 
 
 @app.on_sqs_message(

@@ -20,6 +20,7 @@ from bench import (
     punctuality,
     recovery,
     script,
+    sweeping,
 )
 from bench.load import GENERATOR
 from bench.rows import InvalidMeasurement, Measurement, Row, machine
@@ -31,6 +32,7 @@ from localstack.processes import LocalCloudError
 MEASUREMENTS: dict[str, Measurement] = {
     "cold-start": cold_start.rows,
     "punctuality": punctuality.rows,
+    "sweep": sweeping.rows,
     "memory": memory.rows,
     "marks": marks.rows,
     "script": script.rows,

@@ -47,7 +47,7 @@ def rows(cloud: LocalCloud) -> Iterator[Row]:
     post = _poster(cloud.url)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         due = list(pool.map(lambda number: _unpaid(post, "release alone", number), range(_UNPAID)))
-        happened = _journal(due)
+        found = happened(due)
         instant = clients.store_clock_ms() + _AHEAD_MS
         planned = [("at one instant", instant)] * _AT_ONE_INSTANT
         planned += [("at odd milliseconds", instant + odd) for odd in _ODD_MS]
@@ -59,8 +59,8 @@ def rows(cloud: LocalCloud) -> Iterator[Row]:
         due += pool.map(
             lambda number: _unpaid(post, "release among starts", number), range(_UNPAID)
         )
-    happened |= _journal(due[_UNPAID:])
-    for kind, late in lateness(due, happened).items():
+    found |= happened(due[_UNPAID:])
+    for kind, late in lateness(due, found).items():
         for measure, value in _summary(late):
             at_most = AT_MOST_MS if measure == "worst" else None
             yield Row(name=f"{kind}, late: {measure}", value=value, unit="ms", at_most=at_most)
@@ -122,15 +122,15 @@ def _poster(url: str) -> Callable[..., Any]:
     return post
 
 
-def _journal(due: Sequence[Due]) -> dict[tuple[str, str], int]:
+def happened(due: Sequence[Due], within_s: float = _GIVE_UP_S) -> dict[tuple[str, str], int]:
     """When each (promotion, type) happened, once the journal has all that is due.
 
     Raises:
         InvalidMeasurement: it does not have them in time.
     """
     waiting = {(event.promotion_id, event.type) for event in due}
-    happened: dict[tuple[str, str], int] = {}
-    give_up = time.monotonic() + _GIVE_UP_S
+    found: dict[tuple[str, str], int] = {}
+    give_up = time.monotonic() + within_s
     while waiting:
         if time.monotonic() > give_up:
             message = f"{len(waiting)} of {len(due)} events did not come"
@@ -139,7 +139,7 @@ def _journal(due: Sequence[Due]) -> dict[tuple[str, str], int]:
         time.sleep(1)
         for promotion_id in {name for name, _ in waiting}:
             for row in EventRow.query(promotion_id, consistent_read=True):
-                happened[promotion_id, row.type] = int(row.at)
-        waiting -= happened.keys()
+                found[promotion_id, row.type] = int(row.at)
+        waiting -= found.keys()
         print(".", end="", flush=True)
-    return happened
+    return found

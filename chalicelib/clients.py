@@ -1,6 +1,7 @@
 """Clients of the store and of AWS: made once per process, on first use, with short timeouts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.cluster import PRIMARY, ClusterNode, NodesManager
 from redis.retry import Retry
 
+from chalicelib import telemetry
 from chalicelib.config import settings
 
 if TYPE_CHECKING:
@@ -78,6 +80,20 @@ def store() -> redis.Redis:
     if isinstance(client, redis.RedisCluster):
         client.nodes_manager.__class__ = _Nodes
     return cast("redis.Redis", client)
+
+
+@contextmanager
+def elsewhere(store: redis.Redis) -> Iterator[None]:
+    """Around what any node of a cluster may keep: while it is away, the work on others goes on.
+
+    A store of one node that is away raises, as everywhere.
+    """
+    try:
+        yield
+    except STORE_ERRORS as error:
+        if not isinstance(store, redis.RedisCluster):
+            raise
+        telemetry.count("store_node_away", reason=str(error))
 
 
 def store_clock_ms() -> int:

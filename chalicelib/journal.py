@@ -5,15 +5,25 @@ store is recovered, and read models are rebuilt, from what is read here.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import PutError
 from pynamodb.models import Model
 
 from chalicelib import events, telemetry
-from chalicelib.events import AnyEvent, InvalidEvent
+from chalicelib.events import GENERATION, AnyEvent, InvalidEvent, PromotionRecovered
 from chalicelib.tables import TableMeta, TableName, refused_by_condition
+
+# As many as the client has connections for; a partition takes 1,000 writes a second.
+_WRITES_AT_ONCE = 8
+_PIECE = 100
+# Rows of a page that is filtered, and beyond how many gaps all of them are read at once.
+_PAGE = 1000
+_MOST_GAPS = 50
+# The event's text has all the rest, and what is not fetched need not be parsed.
+_READ = ["promotionId", "event"]
 
 
 class EventRow(Model):
@@ -77,6 +87,25 @@ def put(event: AnyEvent) -> bool:
     return _put(event) != "TAKEN"
 
 
+def put_all(decided: Sequence[AnyEvent]) -> bool:
+    """Put the events of a recovery; False if another recovery has one of their versions already.
+
+    The first is put alone, because it decides which of two recoveries goes on. So is the last,
+    because it promises that all others are there. An interrupted recovery finds what it has put.
+
+    Raises:
+        pynamodb.exceptions.PutError: the table can't be written.
+    """
+    first, between, last = decided[:1], decided[1:-1], decided[1:][-1:]
+    if not all(map(put, first)):
+        return False
+    with ThreadPoolExecutor(_WRITES_AT_ONCE) as threads:
+        for start in range(0, len(between), _PIECE):
+            if not all(threads.map(put, between[start : start + _PIECE])):
+                return False
+    return all(map(put, last))
+
+
 def _put(event: AnyEvent) -> str:
     wire = event.to_wire()
     row = EventRow(event.promotion_id, event.version, type=event.type, at=event.at, event=wire)
@@ -100,7 +129,62 @@ def read(promotion_id: str, after: int = 0) -> Iterator[AnyEvent]:
     Raises:
         pynamodb.exceptions.QueryError: the table can't be read.
     """
-    rows = EventRow.query(promotion_id, EventRow.version > after, consistent_read=True)
+    rows = EventRow.query(
+        promotion_id,
+        EventRow.version > after,
+        consistent_read=True,
+        attributes_to_get=_READ,
+    )
+    return parsed(rows)
+
+
+def read_late(promotion_id: str) -> list[AnyEvent]:
+    """The newest recovery of a promotion, behind the events that it has not read; else nothing.
+
+    These are few, and only they are fetched: a promotion that is asked about for each late event
+    must not pay for its whole journal each time.
+
+    Raises:
+        pynamodb.exceptions.QueryError: the table can't be read.
+    """
+    recoveries = EventRow.query(
+        promotion_id,
+        EventRow.version >= GENERATION,
+        EventRow.type == PromotionRecovered.__name__,
+        scan_index_forward=False,
+        consistent_read=True,
+        page_size=_PAGE,
+        attributes_to_get=_READ,
+    )
+    newest = next(parsed(recoveries), None)
+    if not isinstance(newest, PromotionRecovered) or newest.known is None:
+        return []
+    gaps = list(_gaps(newest.known, newest.version))
+    if len(gaps) > _MOST_GAPS:
+        gaps = [(0, newest.version - 1)]
+    late = [event for gap in gaps for event in _read_between(promotion_id, *gap)]
+    return [*late, newest]
+
+
+def _gaps(known: str, before: int) -> Iterator[tuple[int, int]]:
+    """First and last of the versions below `before` that are not in the ranges "1-7,9"."""
+    first = 0
+    for text in known.split(","):
+        begin, _, end = text.partition("-")
+        if first < int(begin):
+            yield first, int(begin) - 1
+        first = int(end or begin) + 1
+    if first < before:
+        yield first, before - 1
+
+
+def _read_between(promotion_id: str, first: int, last: int) -> Iterator[AnyEvent]:
+    rows = EventRow.query(
+        promotion_id,
+        EventRow.version.between(first, last),
+        consistent_read=True,
+        attributes_to_get=_READ,
+    )
     return parsed(rows)
 
 

@@ -163,4 +163,6 @@ def not_newer_than(event: AnyEvent, version: Attribute[Any], *, again: bool) -> 
 
 def refused_by_condition(error: PutError | UpdateError) -> bool:
     """True when a write failed because its condition did not hold; other failures are outages."""
-    return error.cause_response_code == "ConditionalCheckFailedException"
+    # The response of a call that timed out is None, where PynamoDB's cause_response_code fails.
+    response = getattr(error.cause, "response", None) or {}
+    return bool(response.get("Error", {}).get("Code") == "ConditionalCheckFailedException")

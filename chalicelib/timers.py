@@ -66,6 +66,15 @@ def check_now(client: "SQSClient", queue_url: str, promotion_id: str) -> None:
     client.send_message(QueueUrl=queue_url, MessageBody=Timer(promotion_id, DOUBT).to_wire())
 
 
+def check_in(promotion_id: str, seconds: int) -> tuple[Timer, int]:
+    """What to arm to have a promotion looked at in a few seconds, give or take one.
+
+    The message waits in the queue. A timer would wait for its millisecond in the consumer, where
+    it keeps others from their turn.
+    """
+    return Timer(promotion_id, DOUBT), -seconds * 1000 - EARLY_MS
+
+
 def queue_timers(client: "SQSClient", queue_url: str) -> Arm:
     """Arms timers as delayed messages; one that can't be sent is left to the sweep."""
 

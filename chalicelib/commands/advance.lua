@@ -2,6 +2,7 @@
 -- The one look that a sweep takes at a promotion: it says what else there is to do.
 --
 -- KEYS, ARGV[1]  see promotion.lua
+-- ARGV[2]        a timer that is due within so many ms is to be sent once more, although it is armed; or none
 -- Returns {outcome, detail, events, timer, now}; where nothing was decided, the events are the
 -- oldest that wait in the outbox
 --   SCHEDULED, ON_SALE              its state, still open
@@ -20,6 +21,10 @@ advance(promotion, now)
 local reply = answer(promotion, now, promotion.closed_as or promotion.state)
 if reply[4] == 0 and reply[1] ~= 'RETIRED' then
   reply[4] = timer_to_arm(promotion, now)  -- makes up for a timer that got lost
+end
+if reply[4] == 0 and promotion.timer_at > now
+  and promotion.timer_at - now < tonumber(ARGV[2] or 0) then
+  reply[4] = promotion.timer_at  -- its message may have got lost
 end
 local count = redis.call('XLEN', KEYS[3])
 if #reply[3] == 0 and count > 0 then

@@ -53,9 +53,8 @@ def rebuild(
     coupons = make_amends(folded, changed, fence["since"], fence["now"], goes_on=goes_on)
     version = folded.newest if goes_on else (folded.newest // GENERATION + 1) * GENERATION
     decided = _decided(row, told, folded, coupons, version, fence["now"], reason, offer)
-    for event in decided:
-        if not journal.put(event):
-            return "SUPERSEDED", reason
+    if not journal.put_all(decided):
+        return "SUPERSEDED", reason
     journal.settle(conflicts)
     generation = decided[-1].version // GENERATION
     earlier = [e for e in told if e.version // GENERATION == generation]

@@ -125,7 +125,7 @@ def reconcile(
 
 
 def _has_stragglers(promotion_id: str) -> bool:
-    return stragglers.found(promotion_id, list(journal.read(promotion_id)))
+    return stragglers.found(promotion_id, journal.read_late(promotion_id))
 
 
 def to_json(found: list[Difference]) -> list[dict[str, str]]:

@@ -40,9 +40,9 @@ from chalicelib.commands.promotions import (
 )
 from chalicelib.config import settings
 from chalicelib.events import GENERATION
-from chalicelib.timers import DOUBT, EARLY_MS, Timer
+from chalicelib.timers import DOUBT, EARLY_MS, Timer, check_in
 
-_AGAIN_MS = 1000
+_AGAIN_S = 1
 _ASKED_AGAIN_S = 3
 _JOURNALED_AT_ONCE = 25
 _EXTENDED_AT_ONCE = 100
@@ -92,14 +92,13 @@ def recover_promotion(
     row = find_promotion(promotion_id)
     if row is None:
         return Recovery("UNKNOWN_PROMOTION")
-    told = list(journal.read(promotion_id))
     if row.live is None:
-        if not stragglers.found(promotion_id, told):
+        if not stragglers.found(promotion_id, journal.read_late(promotion_id)):
             return Recovery("OVER")
         look_after_again(promotion_id)
     recovery = recover_row(row, outside, repair, doubt="STATE_WRONG" if doubted else "")
     if recovery.outcome == "HEALTHY":
-        stragglers.let_count(promotion_id, told, outside)
+        stragglers.let_count(promotion_id, journal.read_late(promotion_id), outside)
     return recovery
 
 
@@ -119,7 +118,7 @@ def recover_row(
     if waits:
         waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)
         if waits_for:
-            _come_again(promotion_id, fence.detail["now"], outside)
+            _come_again(promotion_id, outside)
             return Recovery("WAITING", waits_for)
     token = fence.detail["token"]
     recovery = _resume(row, token, outside)
@@ -182,7 +181,7 @@ def finish_recovery(promotion_id: str, outside: Outside, repair: Repair) -> None
     """
     wanted = outside.store.hget(scripts.key(promotion_id, "promotion"), "rebuild")
     if wanted is not None:
-        stragglers.let_count(promotion_id, list(journal.read(promotion_id)), outside)
+        stragglers.let_count(promotion_id, journal.read_late(promotion_id), outside)
         repair.rebuild(promotion_id)
         scripts.run(outside.store, "rebuild", promotion_id, "DONE", str(wanted))
 
@@ -191,11 +190,11 @@ def _fence(promotion_id: str, expected: int, doubt: str, store: Redis) -> script
     return scripts.run(store, "fence", promotion_id, expected, secrets.token_hex(8), doubt)
 
 
-def _come_again(promotion_id: str, now: int, outside: Outside) -> None:
+def _come_again(promotion_id: str, outside: Outside) -> None:
     """Go on in a second; however many look at it, one timer is enough."""
     armed = scripts.key(promotion_id, "going_on")
-    if outside.store.set(armed, 1, nx=True, px=_AGAIN_MS - EARLY_MS):
-        outside.arm(Timer(promotion_id, now + _AGAIN_MS), now)
+    if outside.store.set(armed, 1, nx=True, px=_AGAIN_S * 1000 - EARLY_MS):
+        outside.arm(*check_in(promotion_id, _AGAIN_S))
 
 
 def _expected_version(promotion_id: str) -> int:

@@ -7,30 +7,34 @@ so a late or a doubled sweep changes nothing.
 
 It has two passes, because thousands of promotions may be live, and one may need long. The first
 takes one look at each: one call of the store, and none of the tables. The second works on those
-that the look found in need of more. Each pass has its time, and each goes on where it stopped, in
-the next sweep if need be; a promotion that takes more than there is of it is not the first again.
+that the look found in need of more, first come, first served. Each pass has its time, and goes on
+in the next sweep. Whose turn it is stays in the store, so a promotion that takes all the time, or
+ends the process, is not the first again.
 """
 
+import json
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from pynamodb.exceptions import PynamoDBException
-from redis import Redis, RedisCluster
+from redis import Redis
 
 from chalicelib import telemetry
-from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
+from chalicelib.clients import AWS_ERRORS, STORE_ERRORS, elsewhere
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.decision import Decision, NotOnRecord, Outside, decide
 from chalicelib.commands.promotions import (
     PromotionRow,
     close_promotion,
     copy_from_store,
+    find_promotion,
     live_promotions,
     note_checked,
     note_created,
@@ -53,15 +57,19 @@ _LOOKS_S = 5.0
 _WORK_S = 2.5
 _LOOKED_AT_ONCE = 100
 _THREADS = 8
+# Timers that are due so soon are sent once more: a message that got lost is no late start then.
+_ARMS_AGAIN_MS = 150_000
 _TURN_LIVES_S = 24 * 3600
+_LOOKS_TURN = "seckill:sweep:looks"
+_WORK_QUEUE = "seckill:sweep:work"
 
 
 @dataclass(slots=True)
 class Swept:
     """What a sweep found: how many were looked at, closed, and failed; events still waiting.
 
-    oldest_ms: how long the oldest event that still waits has been waiting. behind: how many the
-    sweep had no time for; they are the first of the next one.
+    oldest_ms: how long the oldest event that still waits has been waiting. behind: how many still
+    wait for the second pass; they are the first of the next one.
     """
 
     promotions: int = 0
@@ -71,29 +79,46 @@ class Swept:
     behind: int = 0
     failed: list[str] = field(default_factory=list)
 
+    def add(self, other: "Swept") -> None:
+        """Count what another thread has found."""
+        self.closed += other.closed
+        self.waiting += other.waiting
+        self.oldest_ms = max(self.oldest_ms, other.oldest_ms)
+        self.failed += other.failed
+
     def to_json(self) -> dict[str, Any]:
         """The findings as JSON types."""
         return asdict(self)
 
 
 class _UntilAway:
-    """A broker that is not asked again in this sweep once it did not answer: nobody else waits."""
+    """A broker that does not answer is asked once in a sweep: nothing else waits for it."""
 
     def __init__(self, publisher: EventPublisher) -> None:
         """Publish by `publisher`."""
         self._publisher = publisher
         self._away = False
+        self._answers = False
+        self._first = Lock()
 
     def publish(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
         """See EventPublisher."""
+        if self._answers:
+            return self._ask(events)
+        with self._first:  # until the first answer, one thread asks and the others wait for it
+            return self._ask(events)
+
+    def _ask(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
         if self._away:
             message = f"{len(events)} events wait: the broker did not answer in this sweep"
             raise BrokerUnavailable(message)
         try:
-            return self._publisher.publish(events)
+            published = self._publisher.publish(events)
         except BrokerUnavailable:
-            self._away = True
+            self._away, self._answers = True, False
             raise
+        self._answers = True
+        return published
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,25 +176,52 @@ def advance_promotion(promotion_id: str, outside: Outside) -> Decision:
 
 
 def _look_at_all(outside: Outside, swept: Swept) -> dict[str, _Look]:
-    """The first pass, from where the last one stopped; returns those that need work."""
+    """The first pass, from where the last one stopped; returns those that need work.
+
+    The turn is noted before a piece is looked at. A piece that ended the process is looked at one
+    by one in the next sweep, so it costs nobody but its cause a turn.
+    """
     found: dict[str, _Look] = {}
     until = time.monotonic() + _LOOKS_S
-    turn = _Turn("looks", outside.store)
-    rows = _round(turn.last)
+    begin, end = _read_turn(outside.store)
+    rows = _round(begin)
     with ThreadPoolExecutor(_THREADS) as threads:
-        while chunk := list(islice(rows, _LOOKED_AT_ONCE)):
+        while chunk := list(islice(rows, 1 if end else _LOOKED_AT_ONCE)):
+            last = chunk[-1].place()
+            _note_turn(outside.store, last if end else begin, end or last)
             for look in threads.map(lambda row: _look_at(row, outside), chunk):
                 swept.promotions += 1
                 if look.failure is not None:
-                    _failed(look.row, look.failure, swept)
+                    _failed(look.row.promotion_id, look.failure, swept)
                 elif look.needs_work:
                     found[look.row.promotion_id] = look
-            turn.note(chunk[-1].place())
+            begin, end = last, "" if _order(last) >= _order(end) else end
             if time.monotonic() > until:
                 telemetry.count("sweep_looks_unfinished")
+                _note_turn(outside.store, begin, end)
                 return found
-    turn.note("")
+    _note_turn(outside.store, "", "")
     return found
+
+
+def _read_turn(store: Redis) -> tuple[str, str]:
+    """Behind which place to go on, and up to which one by one: see `_note_turn`."""
+    with elsewhere(store):
+        if text := store.get(_LOOKS_TURN):
+            begin, end = json.loads(str(text))
+            return begin, end
+    return "", ""
+
+
+def _note_turn(store: Redis, begin: str, end: str) -> None:
+    """Note that the looks up to place `begin` are done, and those up to `end` have begun."""
+    with elsewhere(store):
+        store.set(_LOOKS_TURN, json.dumps([begin, end]), ex=_TURN_LIVES_S)
+
+
+def _order(place: str) -> tuple[int, str]:
+    """Places as the list of live promotions has them."""
+    return (place_time(place), place.partition(" ")[2]) if place else (0, "")
 
 
 def _round(last: str) -> Iterator[PromotionRow]:
@@ -185,66 +237,73 @@ def _round(last: str) -> Iterator[PromotionRow]:
 def _look_at(row: PromotionRow, outside: Outside) -> _Look:
     """One look: one call of the store. What is due happens, and waiting events are published."""
     try:
-        return _Look(row, decide(outside, "advance", row.promotion_id))
+        return _Look(row, decide(outside, "advance", row.promotion_id, _ARMS_AGAIN_MS))
     except _FAULTS as error:
         return _Look(row, None, error)
 
 
 def _work_on(looks: dict[str, _Look], outside: Outside, repair: Repair, swept: Swept) -> None:
-    """The second pass; the one that began last in the sweep before is the last now."""
+    """The second pass; what it has no time for stays in the queue, in the order of arrival."""
+    store = outside.store
+    queue = _Queue(list(looks), store)
     until = time.monotonic() + _WORK_S
-    turn = _Turn("work", outside.store)
-    ids = list(looks)
-    first = ids.index(turn.last) + 1 if turn.last in looks else 0
-    for done, promotion_id in enumerate([*ids[first:], *ids[:first]]):
-        if time.monotonic() > until:
-            swept.behind = len(ids) - done
-            return
-        turn.note(promotion_id)
-        row = looks[promotion_id].row
-        try:
-            _sweep_one(looks[promotion_id], swept, outside, repair)
-        except _FAULTS as error:
-            _failed(row, error, swept)
+
+    def work(_: int) -> Swept:
+        done = Swept()
+        while promotion_id := queue.pop():
+            row = looks[promotion_id].row if promotion_id in looks else None
+            try:
+                row = row or find_promotion(promotion_id)
+                if row is not None and row.live is not None:
+                    _sweep_one(row, done, outside, repair)
+            except _FAULTS as error:
+                _failed(promotion_id, error, done)
+            if time.monotonic() > until:
+                break
+        return done
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for done in threads.map(work, range(_THREADS)):
+            swept.add(done)
+    swept.behind = queue.length()
 
 
-def _failed(row: PromotionRow, error: Exception, swept: Swept) -> None:
-    swept.failed.append(row.promotion_id)
-    telemetry.count("sweep_failed", promotion=row.promotion_id, reason=repr(error))
+class _Queue:
+    """Whose turn it is for work, kept in the store from one sweep to the next: first come first.
 
-
-class _Turn:
-    """Whose turn it was last, kept in the store from sweep to sweep; "" for the beginning.
-
-    In a cluster the node that keeps it may be away: the sweep begins at the beginning then, and
-    looks after the promotions of the other nodes.
+    Where a cluster's node that keeps it is away, the sweep works on what it has found itself.
     """
 
-    def __init__(self, name: str, store: Redis) -> None:
-        """The turn of a pass."""
-        self._key = f"seckill:sweep:{name}"
+    def __init__(self, found: list[str], store: Redis) -> None:
+        """Put those that were found behind those that wait; who waits already keeps the place."""
         self._store = store
-        self.last = ""
-        with self._may_be_away():
-            self.last = str(store.get(self._key) or "")
+        self._found = deque(found)
+        if found:
+            with elsewhere(store):
+                store.zadd(_WORK_QUEUE, dict.fromkeys(found, time.time()), nx=True)
+                store.expire(_WORK_QUEUE, _TURN_LIVES_S)
 
-    def note(self, last: str) -> None:
-        """Note it before the work begins: what kills the sweep is not the first of the next one."""
-        with self._may_be_away():
-            self._store.set(self._key, last, ex=_TURN_LIVES_S)
+    def pop(self) -> str | None:
+        """The next one; taken out before the work, because a look finds what is left of it."""
+        with elsewhere(self._store):
+            popped = self._store.zpopmin(_WORK_QUEUE)
+            return str(popped[0][0]) if popped else None
+        return self._found.popleft() if self._found else None
 
-    @contextmanager
-    def _may_be_away(self) -> Iterator[None]:
-        try:
-            yield
-        except STORE_ERRORS as error:
-            if not isinstance(self._store, RedisCluster):
-                raise
-            telemetry.count("sweep_turn_unknown", reason=str(error))
+    def length(self) -> int:
+        """How many wait still."""
+        with elsewhere(self._store):
+            return int(self._store.zcard(_WORK_QUEUE))
+        return len(self._found)
 
 
-def _sweep_one(look: _Look, swept: Swept, outside: Outside, repair: Repair) -> None:
-    row, promotion_id = look.row, look.row.promotion_id
+def _failed(promotion_id: str, error: Exception, swept: Swept) -> None:
+    swept.failed.append(promotion_id)
+    telemetry.count("sweep_failed", promotion=promotion_id, reason=repr(error))
+
+
+def _sweep_one(row: PromotionRow, swept: Swept, outside: Outside, repair: Repair) -> None:
+    promotion_id = row.promotion_id
     recovery = recover_row(row, outside, repair)
     if recovery.outcome != "HEALTHY":
         step, why = recovery.outcome, recovery.detail

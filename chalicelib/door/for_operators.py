@@ -1,6 +1,7 @@
 """What an operator is answered: a promotion by table, store and read table, side by side."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pynamodb.exceptions import PynamoDBException
@@ -32,6 +33,8 @@ _FAILURES = (
     ArithmeticError,
     LookupError,
 )
+# The functions for all promotions have 900 seconds; the last promotion may need some of them.
+EVERY_ONE_S = 600.0
 _Seen = tuple[PromotionRow, Standing | None, ActivePromotionRow | None]
 
 
@@ -90,17 +93,25 @@ def audited(found: list[Difference] | None) -> Answer:
 
 
 def each_promotion(
-    named: str | None, every: Callable[[], Iterable[str]], do: Callable[[str], Any]
+    event: Mapping[str, Any], every: Callable[[], Iterable[str]], do: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """What `do` returns for the promotion that is named, or for every one, by promotion.
+    """What `do` returns for the promotion that the event names, or for every one, by promotion.
 
     Of every one, a promotion that fails does not stop the others: its entry states the error, and
-    it is counted. One that is named fails by the exception itself.
+    it is counted. One that is named fails by the exception itself. The function has a time limit.
+    So the result may end with an entry "unfinished", which is the event of the next call.
     """
+    named = event.get("promotionId")
     if named is not None:
         return {named: do(named)}
     done: dict[str, Any] = {}
-    for promotion_id in every():
+    until = time.monotonic() + EVERY_ONE_S
+    after = event.get("after", "")
+    for promotion_id in sorted(name for name in every() if name > after):
+        if time.monotonic() > until:
+            done["unfinished"] = {**event, "after": after}
+            return done
+        after = promotion_id
         try:
             done[promotion_id] = do(promotion_id)
         except _FAILURES as error:
