@@ -43,7 +43,7 @@ class _Nodes(NodesManager):
         if known is not None or node_name is None:
             return known
         host, _, port_text = node_name.rpartition(":")
-        node = ClusterNode(host, int(port_text), PRIMARY)
+        node = ClusterNode(host, int(port_text), PRIMARY)  # type: ignore[no-untyped-call]
         self.nodes_cache[node_name] = node
         return node
 

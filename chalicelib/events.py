@@ -204,7 +204,8 @@ class PromotionRecovered(Event):
     SCHEDULED, ON_SALE, FINISHED or CANCELLED. closed_as, closed_at: once it is over. The offer is
     as in PromotionStarted. granted: the highest number of a coupon. restocks: "<key>=<added>" of
     every restock that is in `stock`, joined by ";". known: the versions that the recovery has read,
-    as ranges "1-7,9"; what has a lower version than this event and is not in them came too late.
+    as ranges "1-7,9", "0" for none; what has a lower version than this event and is not in them
+    came too late.
     """
 
     reason: str

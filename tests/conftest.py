@@ -51,8 +51,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of the store run twice: on one server, and by the cluster's client on three."""
     if metafunc.definition.get_closest_marker("store") is not None:
-        kinds = {"ids": ["server", "cluster"], "indirect": True, "scope": "session"}
-        metafunc.parametrize("in_cluster", [False, True], **kinds)
+        ids = ("server", "cluster")
+        metafunc.parametrize("in_cluster", [False, True], True, ids, "session")  # noqa: FBT003
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +129,7 @@ def start_cluster(
 
 def cluster_is_ok(client: redis.Redis, nodes: int = 1) -> bool:
     """Whether this node knows so many nodes, and who serves each slot."""
-    found = client.execute_command("CLUSTER", "INFO")
+    found: bytes = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
     parts = (b"cluster_state:ok", b"cluster_known_nodes:%d\r" % nodes)
     return all(part in found for part in parts)
 

@@ -31,8 +31,8 @@ from chalicelib.commands.sweep import sweep
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
 from chalicelib.wiring import read_tables
-from tests.unit.kills import World, killed, world
 from tests.unit.test_recover import wipe
+from tests.unit.world import World, killed, world
 
 __all__ = ["world"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from chalicelib.commands import over
+from chalicelib.commands import over, scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from tests.unit.conftest import server_of
@@ -48,3 +48,24 @@ def test_a_mark_lasts_for_a_second(
     later = time.monotonic() + over.HOLDS_S
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert over.marked(sale, "carol") is None
+
+
+def test_a_mark_is_renewed_by_who_the_customers_are_and_not_by_their_number(
+    promotion: Callable[..., str],
+    outside: Outside,
+    store: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process has recovered the promotion: bob has the coupon, and alice has none."""
+    sale = promotion(stock=1)
+    for name in ("alice", "loser"):
+        grab_coupon(GrabCoupon(sale, name), outside)
+    customers = scripts.key(sale, "customers")
+    coupon = store.hget(customers, "alice")
+    store.hset(customers, "bob", str(coupon))
+    store.hdel(customers, "alice")
+    later = time.monotonic() + over.HOLDS_S
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    grab_coupon(GrabCoupon(sale, "loser"), outside)
+    assert grab_coupon(GrabCoupon(sale, "bob"), outside).outcome == "REPEATED"
+    assert over.marked(sale, "loser") == "SOLD_OUT"

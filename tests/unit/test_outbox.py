@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
@@ -17,7 +16,7 @@ from redis.retry import Retry
 from chalicelib.commands import outbox, scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
-from tests.unit.conftest import Broker, metrics, state_of
+from tests.unit.conftest import Broker, metrics, server_of, state_of
 
 pytestmark = pytest.mark.store
 
@@ -134,11 +133,12 @@ def test_two_relays_at_once_lose_nothing_and_leave_nothing(
 
 
 def test_a_lost_reply_makes_the_client_ask_again_and_takes_one_unit(
-    promotion: Install, store: Redis, store_url: str, broker: Broker, outside: Outside
+    promotion: Install, store: Redis, broker: Broker, outside: Outside
 ) -> None:
     sale = promotion(stock=3)
     grab_coupon(GrabCoupon(sale, "warm-up"), outside)
-    with dropping_first_reply(store_url) as url:
+    port = server_of(store, sale).get_connection_kwargs()["port"]
+    with dropping_first_reply(("127.0.0.1", port)) as url:
         client = Redis.from_url(
             url, decode_responses=True, protocol=2, driver_info=None, retry=Retry(NoBackoff(), 1)
         )
@@ -152,9 +152,8 @@ def test_a_lost_reply_makes_the_client_ask_again_and_takes_one_unit(
 
 
 @contextmanager
-def dropping_first_reply(store_url: str) -> Iterator[str]:
+def dropping_first_reply(target: tuple[str, int]) -> Iterator[str]:
     """A proxy that passes the first command on, waits for its reply, and hangs up instead."""
-    target = (urlsplit(store_url).hostname, urlsplit(store_url).port)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

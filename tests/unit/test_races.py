@@ -21,6 +21,7 @@ from tests.unit.conftest import state_of
 pytestmark = pytest.mark.store
 
 ROUNDS = 25
+ROUNDS_IN_CLUSTER = 5
 HOLD_MS = 8
 # What a process does to the only unit of a sale, whose coupon 1 is alice's.
 MOVES: dict[str, tuple[str, tuple[str | int, ...]]] = {
@@ -43,29 +44,34 @@ def act(pipe: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def actors(store_url: str) -> Iterator[list[Connection]]:
+def actors(store_url: str, in_cluster: bool) -> Iterator[list[Connection]]:  # noqa: FBT001
     """Two processes with a client each."""
     context = multiprocessing.get_context("spawn")
-    os.environ["REDIS_URL"] = store_url
+    os.environ |= {"REDIS_URL": store_url, "REDIS_CLUSTER": str(in_cluster)}
     pairs = [context.Pipe() for _ in range(2)]
     processes = [context.Process(target=act, args=(theirs,)) for _, theirs in pairs]
     for process in processes:
         process.start()
+    for _, theirs in pairs:
+        theirs.close()  # so that a process that has died is noticed
     yield [ours for ours, _ in pairs]
     for ours, _ in pairs:
         ours.send(None)
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
-    del os.environ["REDIS_URL"]
+    del os.environ["REDIS_URL"], os.environ["REDIS_CLUSTER"]
 
 
 @pytest.mark.parametrize("pair", list(combinations_with_replacement(MOVES, 2)), ids=" and ".join)
 def test_two_at_once_leave_one_truth(
-    store: Redis, actors: list[Connection], pair: tuple[str, str]
+    store: Redis,
+    actors: list[Connection],
+    pair: tuple[str, str],
+    in_cluster: bool,  # noqa: FBT001
 ) -> None:
     chance = random.Random(str(pair))
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS_IN_CLUSTER if in_cluster else ROUNDS):
         sale = _sale_with_one_hold(store)
         # Around the deadline, so that before, at and after it all come up.
         at = time.monotonic() + chance.uniform(0, 2 * HOLD_MS) / 1000

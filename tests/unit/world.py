@@ -1,4 +1,4 @@
-"""Kill an operation wherever it can be killed, and see what the store and the tables end up with.
+"""The program with a clock that tests set, faults that they stage, and an end at any statement.
 
 Between two effects on the outside it makes no difference where a process dies: it leaves the same
 behind. So one kill per effect stands for all statements up to the next one.
@@ -144,9 +144,9 @@ class World:
         self.queues.events[:] = saved.events
         self.queues.timers[:] = saved.timers
 
-    def sale(self, stock: int = 3, now: int = 1500, **more: Any) -> str:
-        """A promotion in table and store, which opens at 1000 and ends at 2000."""
-        row = promotion_row(stock, 1000, 2000, **more)
+    def sale(self, stock: int = 3, now: int = 1500, ends_at: int = 2000, **more: Any) -> str:
+        """A promotion in table and store, which opens at 1000."""
+        row = promotion_row(stock, 1000, ends_at, **more)
         row.save()
         self.set_clock(row.promotion_id, now)
         install_promotion(row, self.outside)
