@@ -60,6 +60,7 @@ def check_promises(
         name = line["promotion"]
         if line["status"] in GOOD and made.setdefault(line["key"] or name, name) != name:
             findings.add("promotions: one key made two", name)
+    _check_asked_for_promotions(by_what["create"], sales, findings)
     for name, sale in sales.items():
         grabs = [line for line in by_what["grab"] if line["promotion"] == name]
         _check_grabs(grabs, sale, findings)
@@ -111,6 +112,18 @@ def _check_created(
             findings.add("promotions: never started", line["promotion"])
     elif sale.ended is None and line["closes_at"] < now_ms:
         findings.add("promotions: never ended", line["promotion"])
+
+
+def _check_asked_for_promotions(
+    lines: Sequence[Line], sales: Mapping[str, Folded], findings: Findings
+) -> None:
+    """Each promotion was answered, or is that of a request which nobody was answered."""
+    known = {line["promotion"] for line in lines}
+    answered = {line["key"] for line in lines if line["status"] in GOOD}
+    maybe = {line["key"] for line in lines if unanswered(line)} - answered
+    unknown = sorted(sales.keys() - known)
+    if len(unknown) > len(maybe):
+        findings.add("promotions: one that nobody asked for", ", ".join(unknown))
 
 
 def _check_grabs(grabs: Iterable[Line], sale: Folded, findings: Findings) -> None:

@@ -67,6 +67,7 @@ def wanted_tables(evidence: Evidence) -> None:
     evidence["store"] = {"p": {"state": state, **counts, "waiting": 0, "coupons": owned}}
 
 
+CREATED = line("create", "operator", 201, opens_at=1, closes_at=900)
 START = event(1, "PromotionStarted", (3, 3, 0, 0), discount="0.5", opensAt=1, closesAt=900,
               couponsPerCustomer=1, holdSeconds=1)  # fmt: skip
 FINISH = {"reason": "FINISHED"}
@@ -94,7 +95,7 @@ def evidence() -> Evidence:
         event(10, "PromotionFinished", (5, 4, 0, 1), **FINISH) | {"at": 900},
     ]
     history = [
-        line("create", "operator", 201, opens_at=1, closes_at=900),
+        dict(CREATED),
         line("grab", "alice", 201, coupon=alice, at=2),
         line("grab", "alice", 200, coupon=alice, at=3),
         line("grab", "bob", 202, coupon=bob, at=3),
@@ -316,6 +317,10 @@ CASES: dict[str, tuple[Callable[[Evidence], Any], str]] = {
         "never started: 1 (q)",
     ),
     "never ended": (without("journal", 9), "never ended"),
+    "a promotion that nobody asked for": (
+        history(0, promotion="q", opens_at=999_999_999),
+        "one that nobody asked for: 1 (p)",
+    ),
     "one key made two": (
         lambda e: [also(what="create", customer="o", status=200, promotion=name, key="same",
                         opens_at=999999, closes_at=999999)(e) for name in "qr"],
@@ -419,6 +424,7 @@ def two_stories() -> Evidence:
     ]
     found = {
         "history": [
+            CREATED,
             line("grab", "alice", 201, coupon=alice, at=2),
             line("grab", "bob", 201, coupon=bob, at=3),
             line("grab", "bob", 200, coupon={**bob, "number": 3}, at=600),
@@ -576,8 +582,9 @@ def latecomers() -> Evidence:
     assert carols["type"] == "CouponExtended"
     found = {
         "history": [
-            line("grab", name["customerId"], 201, coupon=name, at=name["grabbedAt"])
-            for name in (alice, bob, carol, eve)
+            CREATED,
+            *(line("grab", name["customerId"], 201, coupon=name, at=name["grabbedAt"])
+            for name in (alice, bob, carol, eve)),
         ],
         "journal": [
             {**START},
