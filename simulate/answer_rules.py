@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from simulate.case import GOOD_GRAB, Case
 from simulate.evidence import Answer, CouponKey, Row
-from simulate.fold import ACTIVE, name, state_of
+from simulate.fold import name, state_of
 
 _PAID = ("PAID", "REPEATED")
 # A payment that was answered so has been taken, and is to be given back.
@@ -50,16 +50,14 @@ def _untrue(case: Case, key: CouponKey, record: Row) -> str:
 
 
 def _untrue_revocation(case: Case, record: Row) -> str:
-    """Revoked: only after the store had forgotten something, and only where no unit is left."""
+    """Revoked: only after the store had forgotten something, and with no unit left for them."""
     if not case.evidence.set_back:
         return f"{name(record)}: the store had forgotten nothing"
     if record.get("reason") == "RENUMBERED":
         return f"{name(record)}: its new number is nowhere"
-    others = sum(
-        event["customerId"] == record["customerId"] and state_of(event) in ACTIVE
-        for event in case.folded.coupons.values()
-    )
-    if record["available"] > 0 and others < case.folded.limit:
+    then = case.after_recovery(record)
+    others = sum(event["customerId"] == record["customerId"] for event in then.active)
+    if record["available"] > 0 and others < then.limit:
         return f"{name(record)}: {record['available']} units were left"
     return ""
 

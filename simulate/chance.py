@@ -54,7 +54,7 @@ class Author:
         """The same seed draws the same steps."""
         self.rng = random.Random(seed)
         self.sale = self._sale()
-        self.customers = CUSTOMERS[: self.rng.randint(2, 4)]
+        self.customers = CUSTOMERS[: self.rng.choice([2, 2, 3, 4])]
         # With few kinds of faults at once, each is met where nothing else has gone wrong, too.
         kinds = [kind for kind in KINDS if self._chance(0.5)]
         self._kinds = [*USUAL, *(pair for kind in kinds for pair in KINDS[kind])]
@@ -64,10 +64,11 @@ class Author:
     def write(self) -> list[Step]:
         """The history."""
         length = self.rng.randint(*LENGTHS)
+        disasters = self._chance(0.4)
         made: list[Step] = [self.sale]
         while len(made) <= length:
             draw = self.rng.choices(self._kinds, self._weights)[0][1]
-            made += draw(self)
+            made += self.disaster() if disasters else draw(self)
         return [self._with_fault(step) for step in made]
 
     def _chance(self, share: float) -> bool:
@@ -77,8 +78,8 @@ class Author:
         pick = self.rng.choice
         return Sale(
             stock=pick([1, 1, 2, 3, 4]),
-            limit=pick([1, 1, 2, 3]),
-            hold_s=pick([0, 5, 30]),
+            limit=pick([1, 1, 1, 2, 3]),
+            hold_s=pick([0, 5, 30, 600]),
             opens_s=pick([0, 0, 0, 10]),
             lasts_s=pick([60, 600]),
             price=pick([False, False, False, True]),
@@ -177,20 +178,46 @@ class Author:
         manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand"]
         return [RollBack(nth=self.rng.choice([-1, -1, -2, 0]), by=self.rng.choice(manners))]
 
-    def two_stories(self) -> list[Step]:
-        """The store goes back, and sells what it had sold already."""
-        first, second = ([*self._wishes(), *self._wishes()] for _ in range(2))
-        manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand", "hand"]
-        middle = self.recovery() if self._chance(0.3) else []
-        return [
-            Snapshot(), *first, RollBack(by=self.rng.choice(manners)), *middle, Time(), *second,
-            *self.recovery(),
-        ]  # fmt: skip
+    def disaster(self) -> list[Step]:
+        """The store forgets what it has sold, sells on, and is recovered, among outages."""
+        made: list[Step] = [Snapshot()] if self._chance(0.7) else []
+        made += [*self._maybe(self._trouble), *self._wishes(), *self._maybe(self._relief)]
+        made += self.rng.choice([self.roll_back, self.roll_back, self.wipe, self.fail_over])()
+        made += [*self._maybe(self._trouble), *self._maybe(self.time), *self._wishes()]
+        made += [*self._maybe(self._relief), *self._maybe(self.recovery), *self._maybe(self._again)]
+        return made
+
+    def _maybe(self, draw: Callable[[], list[Step]]) -> list[Step]:
+        return draw() if self._chance(0.5) else []
 
     def _wishes(self) -> list[Step]:
-        """What a customer or an operator may do in the middle of a sale."""
+        """What customers and operators may want in the middle of a sale."""
         draws = [self.grab, self.grab, self.grab, self.pay, self.pay, self.give_back, self.restock]
-        return self.rng.choice(draws)()
+        chosen = self.rng.choices(draws, k=self.rng.randint(1, 3))
+        return [step for draw in chosen for step in draw()]
+
+    def _again(self) -> list[Step]:
+        """A payment that is told again, or a customer who comes again."""
+        return self.rng.choice([self.pay, self.grab])()
+
+    def _trouble(self) -> list[Step]:
+        return self.rng.choice([
+            [Broker(mode="away")],
+            [Broker(mode="away"), Tables(which="journal", available=False)],
+            [Tables(which=self.rng.choice(["journal", "promotions", "all"]), available=False)],
+            [Consumer(queue=self.rng.choice(QUEUES), mode="stopped")],
+            [Consumer(queue=self.rng.choice(QUEUES), mode="fails")],
+        ])  # fmt: skip
+
+    def _relief(self) -> list[Step]:
+        return self.rng.choice([
+            [Broker()], [Tables()], [Broker(), Tables()], [Consumer()], [Redrive()],
+            [Consumer(queue="coupons"), Consumer(queue="active")],
+        ])  # fmt: skip
+
+    def fail_over(self) -> list[Step]:
+        """Another server, and nothing is lost."""
+        return [FailOver()]
 
     def wipe(self) -> list[Step]:
         """The store forgets."""
@@ -237,8 +264,8 @@ KINDS: dict[str, list[tuple[int, Draw]]] = {
     "roll-back": [
         (4, Author.snapshot),
         (3, Author.roll_back),
-        (3, Author.two_stories),
-        (1, lambda _: [FailOver()]),
+        (2, Author.disaster),
+        (1, Author.fail_over),
         (2, Author.recovery),
     ],
     "wipe": [(2, Author.wipe), (2, Author.recovery)],

@@ -86,6 +86,11 @@ def counts_of(event: Row) -> tuple[int, int, int, int]:
     return event["stock"], event["available"], event["held"], event["sold"]
 
 
+def same_moment(event: Row, other: Row) -> bool:
+    """True of the events of one recovery: all carry the counts after the last of them."""
+    return event["at"] == other["at"] and counts_of(event) == counts_of(other)
+
+
 def name(event: Row) -> str:
     """An event, for a person."""
     version = int(event["version"])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from simulate.case import Case
 from simulate.evidence import Row
-from simulate.fold import ENDS, GENERATION, Folded, counts_of, name, state_of
+from simulate.fold import ENDS, GENERATION, Folded, counts_of, name, same_moment, state_of
 
 # What may become of a coupon while the store forgets nothing; None is one that is not there yet.
 _MOVES = {
@@ -93,13 +93,9 @@ def _since_last_recovery(case: Case) -> Iterator[tuple[Row, Folded]]:
         previous = version
         if event["type"] == "PromotionRecovered":
             recovery = event
-        if recovery is None or not _same_moment(event, recovery):
+        if recovery is None or not same_moment(event, recovery):
             recovery = None
             yield event, folded
-
-
-def _same_moment(event: Row, other: Row) -> bool:
-    return event["at"] == other["at"] and counts_of(event) == counts_of(other)
 
 
 def _no_gaps(case: Case) -> Iterator[str]:
