@@ -62,8 +62,10 @@ class Folded:
             self.limit = event["couponsPerCustomer"]
         elif type_ in ENDS:
             self.state = ENDS[type_]
-        elif type_ in ("PromotionRecovered", "PromotionReopened"):
-            # A recovery may carry the whole promotion.
+        elif type_ == "PromotionReopened":
+            self.state = "ON_SALE"
+        elif type_ == "PromotionRecovered":
+            # It may carry the whole promotion.
             self.state = event.get("state", self.state)
             self.limit = event.get("couponsPerCustomer", self.limit)
 

@@ -75,7 +75,9 @@ def _may_be_forgotten(case: Case, answer: Answer) -> bool:
     if answer.first != answer.last:
         return True
     evidence, started = case.evidence, case.folded.started
-    key = answer.asked.get("key")
+    if answer.what == "edit":
+        return evidence.by_hand
+    key = answer.asked["key"]
     told = key and any(e.get("requestKey") == key for e in [*evidence.journal, *evidence.conflicts])
     return evidence.by_hand and not told and (started is None or answer.began <= started["at"])
 
