@@ -185,21 +185,28 @@ def _look_at_all(outside: Outside, swept: Swept) -> dict[str, _Look]:
     until = time.monotonic() + _LOOKS_S
     begin, end = _read_turn(outside.store)
     rows = _round(begin)
+    unfinished = ""
     with ThreadPoolExecutor(_THREADS) as threads:
-        while chunk := list(islice(rows, 1 if end else _LOOKED_AT_ONCE)):
-            last = chunk[-1].place()
-            _note_turn(outside.store, last if end else begin, end or last)
-            for look in threads.map(lambda row: _look_at(row, outside), chunk):
-                swept.promotions += 1
-                if look.failure is not None:
-                    _failed(look.row.promotion_id, look.failure, swept)
-                elif look.needs_work:
-                    found[look.row.promotion_id] = look
-            begin, end = last, "" if _order(last) >= _order(end) else end
-            if time.monotonic() > until:
-                telemetry.count("sweep_looks_unfinished")
-                _note_turn(outside.store, begin, end)
-                return found
+        try:
+            while not unfinished and (chunk := list(islice(rows, 1 if end else _LOOKED_AT_ONCE))):
+                last = chunk[-1].place()
+                _note_turn(outside.store, last if end else begin, end or last)
+                for look in threads.map(lambda row: _look_at(row, outside), chunk):
+                    swept.promotions += 1
+                    if look.failure is not None:
+                        _failed(look.row.promotion_id, look.failure, swept)
+                    elif look.needs_work:
+                        found[look.row.promotion_id] = look
+                begin, end = last, "" if _order(last) >= _order(end) else end
+                unfinished = "no time is left" if time.monotonic() > until else ""
+        except PynamoDBException as error:  # a page of the list; what was found gets its work
+            if not swept.promotions:
+                raise
+            unfinished = repr(error)
+    if unfinished:
+        telemetry.count("sweep_looks_unfinished", reason=unfinished)
+        _note_turn(outside.store, begin, end)
+        return found
     _note_turn(outside.store, "", "")
     return found
 

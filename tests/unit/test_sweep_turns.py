@@ -4,19 +4,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from threading import Barrier, BrokenBarrierError, Event
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from pynamodb.exceptions import PutError
+from pynamodb.exceptions import PutError, QueryError
 from redis import Redis
 
 from chalicelib import clients, config, journal, timers
 from chalicelib.commands import outbox, sweep, wake
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
-from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.promotions import PromotionRow, live_promotions
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.door import for_operators
 from chalicelib.events import GENERATION, AnyEvent, CouponExtended, parse
@@ -147,6 +148,24 @@ def test_a_row_that_disappears_takes_no_turn_along(
     for _ in range(math.ceil(MANY / 3) - 1):
         sweep.sweep(outside, repair)
     assert set(looked_at) == set(ids)
+
+
+def test_a_list_that_breaks_off_is_gone_on_with_and_what_was_found_gets_its_work(
+    live: Live, outside: Outside, repair: Repair, looked_at: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ids = [live(-2000, n) for n in range(MANY)]
+    listed = live_promotions
+
+    def broken(after: str = "") -> Iterator[PromotionRow]:
+        yield from islice(listed(after), 6)
+        raise QueryError
+
+    monkeypatch.setattr(sweep, "live_promotions", broken)
+    assert sweep.sweep(outside, repair).closed == 6
+    monkeypatch.setattr(sweep, "live_promotions", listed)
+    sweep.sweep(outside, repair)
+    assert looked_at == ids
 
 
 def test_a_promotion_that_kills_every_look_keeps_no_other_from_its_turn(
