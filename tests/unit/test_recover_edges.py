@@ -107,7 +107,7 @@ def test_how_long_it_has_been_over_survives(
     assert state_of(store, sale)["closed_at"] == closed_at
     monkeypatch.setenv("WATCH_S", "3600")
     config.settings.cache_clear()
-    assert scripts.run(store, "retire", sale, 60, 3_600_000).outcome == "BUSY"
+    assert scripts.run(store, "retire", sale, 3_600_000).outcome == "BUSY"
 
 
 @pytest.fixture
