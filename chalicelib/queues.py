@@ -26,9 +26,15 @@ def depth(name: str) -> int:
     Raises:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
     """
+    return sum(_counts(name))
+
+
+def _counts(name: str) -> tuple[int, int, int]:
+    """How many messages wait, are in flight, and are delayed."""
     answer = clients.sqs().get_queue_attributes(QueueUrl=_url(name), AttributeNames=_COUNTS)
     counts: dict[str, str] = dict(answer["Attributes"].items())
-    return sum(int(counts[count]) for count in _COUNTS)
+    waiting, in_flight, delayed = (int(counts[count]) for count in _COUNTS)
+    return waiting, in_flight, delayed
 
 
 CONSUMED = ("journal", "coupons", "active-promotions", "events", "timers")
@@ -151,6 +157,8 @@ def _url(name: str) -> str:
 
 # The queue's visibility timeout is a minute: what has failed was tried again by then, and again.
 _PATIENCE_S = 150.0
+# What has failed 20 times, a minute apart, is a dead letter by then: see the template.
+_ALL_DECIDED_S = 1500.0
 # Less than that is no backlog: consumers take it in a moment.
 _BACKLOG = 100
 
@@ -158,17 +166,20 @@ _BACKLOG = 100
 def journal_drained(waited_s: float) -> bool:
     """True when what was sent `waited_s` ago has arrived in the journal.
 
-    That is sure when its queue is empty, by two looks in a row. Other sales may never let it be;
-    then it is as good as sure after 150 seconds without a backlog. What is being tried counts:
-    a journal whose every write fails has all its messages in flight, and has drained nothing.
+    That is sure when its queue is empty, by two looks in a row. Other sales may never let it be.
+    Then nothing may be in flight after 150 seconds without a backlog: a message that fails is in
+    flight until its next try. After 25 minutes it is in the journal or a dead letter. A journal
+    whose every write fails has all its messages in flight, and has drained nothing.
 
     Raises:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it can't be asked.
     """
-    waiting = depth(_journal())
-    if waited_s >= _PATIENCE_S and waiting < _BACKLOG:
-        return True
-    return waiting == 0 and depth(_journal()) == 0
+    waiting, in_flight, delayed = _counts(_journal())
+    total = waiting + in_flight + delayed
+    if total == 0:
+        return depth(_journal()) == 0
+    patience_s = _ALL_DECIDED_S if in_flight else _PATIENCE_S
+    return waited_s >= patience_s and total < _BACKLOG
 
 
 def _journal() -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from simulate.case import GOOD_GRAB, Case
 from simulate.evidence import Answer, CouponKey, Row
-from simulate.fold import ACTIVE, fold, name, state_of
+from simulate.fold import ACTIVE, name, state_of
 
 _PAID = ("PAID", "REPEATED")
 # A payment that was answered so has been taken, and is to be given back.
@@ -50,17 +50,14 @@ def _untrue(case: Case, key: CouponKey, record: Row) -> str:
 
 
 def _untrue_revocation(case: Case, record: Row) -> str:
-    """Revoked: only after the store had forgotten something, and only where no unit is left."""
+    """Revoked: only after the store had forgotten something, and with no unit left for them."""
     if not case.evidence.set_back:
         return f"{name(record)}: the store had forgotten nothing"
     if record.get("reason") == "RENUMBERED":
         return f"{name(record)}: its new number is nowhere"
-    until = [e for e in case.evidence.journal if int(e["version"]) <= int(record["version"])]
-    others = sum(
-        event["customerId"] == record["customerId"] and state_of(event) in ACTIVE
-        for event in fold(until).coupons.values()
-    )
-    if record["available"] > 0 and others < case.folded.limit:
+    then = case.after_recovery(record)
+    others = sum(event["customerId"] == record["customerId"] for event in then.active)
+    if record["available"] > 0 and others < then.limit:
         return f"{name(record)}: {record['available']} units were left"
     return ""
 
@@ -134,9 +131,25 @@ def _returns(case: Case) -> Iterator[str]:
             yield f"step {answer.first}: coupon {key} was given back, on record is {name(record)}"
 
 
+def _winners(case: Case) -> Iterator[str]:
+    """While the store forgets nothing, who has a coupon, and may have one, is answered with it."""
+    if case.evidence.set_back or case.folded.limit != 1:
+        return
+    for answer in case.answers("grab"):
+        if answer.outcome in (*GOOD_GRAB, "", "UNKNOWN", "IDEMPOTENCY_KEY_REUSED"):
+            continue
+        for (customer, _), life in case.lives.items():
+            grabbed = [e for e in life if state_of(e) in ACTIVE and e["at"] < answer.began]
+            gone = [e for e in life if state_of(e) not in ACTIVE and e["at"] <= answer.ended]
+            if customer == answer.who and grabbed and not gone:
+                yield f"step {answer.first}: {customer} has {name(grabbed[-1])}: {answer.outcome}"
+
+
 def _asked_for(case: Case) -> Iterator[str]:
-    """Nobody has a coupon that they did not ask for."""
-    asked = Counter(answer.who for answer in case.answers("grab"))
+    """Nobody has a coupon that they did not ask for; a request that met a fault was sent twice."""
+    asked: Counter[str] = Counter()
+    for answer in case.answers("grab"):
+        asked[answer.who] += 2 if answer.met else 1
     moved = set(case.successors.values())
     had = Counter(customer for customer, number in case.lives if (customer, number) not in moved)
     for customer, count in had.items():
@@ -162,6 +175,7 @@ RULES: dict[str, Callable[[Case], Iterator[str]]] = {
     "every payment that was taken is on record": _payments,
     "a payment has one end": _one_end_of_a_payment,
     "what was given back stays given back": _returns,
+    "a winner who comes again gets the coupon": _winners,
     "nobody has what they did not ask for": _asked_for,
     "one key gets one coupon": _keys,
 }

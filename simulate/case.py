@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from simulate.evidence import Answer, CouponKey, Evidence, Row
-from simulate.fold import Folded, fold
+from simulate.fold import Folded, fold, same_moment
 
 GOOD_GRAB = ("GRANTED", "REPEATED")
 
@@ -38,12 +38,15 @@ class Case:
             return key[0], event["movedTo"]
         if event.get("reason") != "RENUMBERED":
             return None
+        # It is told right after the revocation, and nothing was told of it before.
         others = (
-            (customer, number)
-            for (customer, number), life in self.lives.items()
-            if customer == key[0] and number > key[1] and life[0]["grabbedAt"] == event["grabbedAt"]
+            other
+            for other, life in self.lives.items()
+            if other[0] == key[0]
+            and life[0]["grabbedAt"] == event["grabbedAt"]
+            and life[0]["version"] > event["version"]
         )
-        return min(others, key=lambda other: other[1], default=None)
+        return min(others, key=lambda other: int(self.lives[other][0]["version"]), default=None)
 
     def chain(self, key: CouponKey) -> list[CouponKey]:
         """The coupon and those it goes on as, the last one at the end."""
@@ -59,6 +62,14 @@ class Case:
     def events_of(self, key: CouponKey) -> list[Row]:
         """All events of the coupon, under all its numbers."""
         return [event for member in self.chain(key) for event in self.lives.get(member, [])]
+
+    def after_recovery(self, event: Row) -> Folded:
+        """The fold right after the recovery that has told this event."""
+        return fold(
+            other
+            for other in self.evidence.journal
+            if other["version"] <= event["version"] or same_moment(other, event)
+        )
 
     def answers(self, what: str) -> list[Answer]:
         """The requests of one kind, in order."""

@@ -54,20 +54,28 @@ class Author:
         """The same seed draws the same steps."""
         self.rng = random.Random(seed)
         self.sale = self._sale()
-        self.customers = CUSTOMERS[: self.rng.randint(2, 4)]
+        self.customers = CUSTOMERS[: self.rng.choice([2, 2, 3, 4])]
         # With few kinds of faults at once, each is met where nothing else has gone wrong, too.
         kinds = [kind for kind in KINDS if self._chance(0.5)]
         self._kinds = [*USUAL, *(pair for kind in kinds for pair in KINDS[kind])]
         self._weights = [weight for weight, _ in self._kinds]
         self._faulty = self.rng.choice([0.0, 0.0, 0.1, 0.3])
+        self._came: list[str] = []
 
     def write(self) -> list[Step]:
         """The history."""
         length = self.rng.randint(*LENGTHS)
+        disasters = self._chance(0.5)
         made: list[Step] = [self.sale]
+        if self.sale.opens_s:
+            made += [
+                *self._maybe(self.edit),
+                *self._maybe(self.restock),
+                *self._maybe(self.opening),
+            ]
         while len(made) <= length:
             draw = self.rng.choices(self._kinds, self._weights)[0][1]
-            made += draw(self)
+            made += self.disaster() if disasters else draw(self)
         return [self._with_fault(step) for step in made]
 
     def _chance(self, share: float) -> bool:
@@ -76,11 +84,11 @@ class Author:
     def _sale(self) -> Sale:
         pick = self.rng.choice
         return Sale(
-            stock=pick([1, 1, 2, 3, 4]),
-            limit=pick([1, 1, 2, 3]),
-            hold_s=pick([0, 5, 30]),
+            stock=pick([1, 2, 2, 3, 4]),
+            limit=pick([1, 1, 1, 2, 3]),
+            hold_s=pick([0, 5, 30, 600]),
             opens_s=pick([0, 0, 0, 10]),
-            lasts_s=pick([60, 600]),
+            lasts_s=pick([60, 600, 600]),
             price=pick([False, False, False, True]),
             broker=pick(["sns", "sqs"]),
             order=pick(["fifo", "lifo", "shuffled"]),
@@ -94,14 +102,24 @@ class Author:
         at = self.rng.randint(1, _CALLS.get(type(step), _MOST_CALLS))
         return with_fault(step, Fault(kind, at, between))
 
+    def opening(self) -> list[Step]:
+        """Time passes until the sale opens."""
+        return [Time(ms=self.sale.opens_s * 1000)]
+
     def grab(self) -> list[Step]:
         """A customer comes, perhaps again."""
-        key = self.rng.choice([None, None, "k1", "k2"])
-        return [Grab(who=self._who(), key=key)]
+        who = self.rng.choice(self.customers)
+        self._came.append(who)
+        return [Grab(who=who, key=self.rng.choice([None, None, "k1", "k2"]))]
 
     def pay(self) -> list[Step]:
         """Someone pays."""
         return [Pay(who=self._who(), nth=self._nth(), reference=self.rng.choice(REFERENCES))]
+
+    def buy(self) -> list[Step]:
+        """A customer comes and pays."""
+        grab = self.grab()
+        return [*grab, Pay(who=self._came[-1], reference=self.rng.choice(REFERENCES))]
 
     def pay_again(self) -> list[Step]:
         """The same payment is told twice."""
@@ -128,8 +146,9 @@ class Author:
     def time(self) -> list[Step]:
         """Time passes: a little, or to one side or the other of something due."""
         hold_ms = self.sale.hold_s * 1000
-        spans = [1, 999, 1000, 3000, 10_000, 11_000, hold_ms, hold_ms // 2, hold_ms - 1]
-        spans += [self.sale.opens_s * 1000, 60_000]
+        spans = [1, 999, 1000, 3000, 11_000, hold_ms, hold_ms // 2, hold_ms - 1]
+        if self._chance(0.1):
+            spans = [60_000, self.sale.lasts_s * 1000]
         return [Time(ms=max(1, self.rng.choice(spans)))]
 
     def recovery(self) -> list[Step]:
@@ -174,23 +193,57 @@ class Author:
 
     def roll_back(self) -> list[Step]:
         """The store is what it was before."""
-        manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand"]
+        manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand", "hand"]
         return [RollBack(nth=self.rng.choice([-1, -1, -2, 0]), by=self.rng.choice(manners))]
 
-    def two_stories(self) -> list[Step]:
-        """The store goes back, and sells what it had sold already."""
-        first, second = ([*self._wishes(), *self._wishes()] for _ in range(2))
-        manners: list[Literal["fail-over", "hand"]] = ["fail-over", "hand", "hand"]
-        middle = self.recovery() if self._chance(0.3) else []
-        return [
-            Snapshot(), *first, RollBack(by=self.rng.choice(manners)), *middle, Time(), *second,
-            *self.recovery(),
-        ]  # fmt: skip
+    def disaster(self) -> list[Step]:
+        """The store forgets what it has sold, sells on, and is recovered, among outages."""
+        made: list[Step] = [Snapshot()] if self._chance(0.8) else []
+        made += [*self._maybe(self._trouble), *self._wishes(), *self._maybe(self._relief)]
+        if self._chance(0.5):
+            # Nobody notices at first: two stories go on under the same versions.
+            made += [
+                RollBack(nth=self.rng.choice([-1, -1, -2]), by="hand"),
+                *self._maybe(self.time),
+            ]
+        else:
+            made += self.rng.choice([self.roll_back, self.wipe, self.fail_over])()
+            made += self.recovery() if self._chance(0.8) else []
+        made += [*self._maybe(self._trouble), *self._wishes(), *self._maybe(self._relief)]
+        made += [*self._maybe(self.recovery), *self._maybe(self._again)]
+        return made
+
+    def _maybe(self, draw: Callable[[], list[Step]]) -> list[Step]:
+        return draw() if self._chance(0.5) else []
 
     def _wishes(self) -> list[Step]:
-        """What a customer or an operator may do in the middle of a sale."""
-        draws = [self.grab, self.grab, self.grab, self.pay, self.pay, self.give_back, self.restock]
-        return self.rng.choice(draws)()
+        """What customers and operators may want in the middle of a sale."""
+        draws = [self.grab, self.grab, self.buy, self.buy, self.pay, self.give_back, self.restock]
+        chosen = self.rng.choices(draws, k=self.rng.randint(1, 3))
+        return [step for draw in chosen for step in draw()]
+
+    def _again(self) -> list[Step]:
+        """A payment that is told again, or a customer who comes again."""
+        return self.rng.choice([self.pay, self.grab])()
+
+    def _trouble(self) -> list[Step]:
+        return self.rng.choice([
+            [Broker(mode="away")],
+            [Broker(mode="away"), Tables(which="journal", available=False)],
+            [Tables(which=self.rng.choice(["journal", "promotions", "all"]), available=False)],
+            [Consumer(queue=self.rng.choice(QUEUES), mode="stopped")],
+            [Consumer(queue=self.rng.choice(QUEUES), mode="fails")],
+        ])  # fmt: skip
+
+    def _relief(self) -> list[Step]:
+        return self.rng.choice([
+            [Broker()], [Tables()], [Broker(), Tables()], [Consumer()], [Redrive()],
+            [Consumer(queue="coupons"), Consumer(queue="active")],
+        ])  # fmt: skip
+
+    def fail_over(self) -> list[Step]:
+        """Another server, and nothing is lost."""
+        return [FailOver()]
 
     def wipe(self) -> list[Step]:
         """The store forgets."""
@@ -205,7 +258,8 @@ class Author:
         ]  # fmt: skip
 
     def _who(self) -> str:
-        return self.rng.choice(self.customers)
+        """One of those who came last, mostly: the others have nothing to pay."""
+        return self.rng.choice(self._came[-3:] if self._came else self.customers)
 
     def _nth(self) -> int:
         return self.rng.choice([-1, -1, -1, 0, -2])
@@ -214,8 +268,9 @@ class Author:
 Draw = Callable[[Author], list[Step]]
 # What always may happen, and how often.
 USUAL: list[tuple[int, Draw]] = [
-    (14, Author.grab),
-    (6, Author.pay),
+    (10, Author.grab),
+    (4, Author.buy),
+    (4, Author.pay),
     (1, Author.pay_again),
     (3, Author.give_back),
     (2, Author.restock),
@@ -226,7 +281,7 @@ USUAL: list[tuple[int, Draw]] = [
 ]
 # What happens in some histories only.
 KINDS: dict[str, list[tuple[int, Draw]]] = {
-    "cancel": [(1, lambda _: [Cancel()])],
+    "cancel": [(2, lambda _: [Cancel()])],
     "messages": [
         (4, Author.consumer),
         (2, Author.deliver),
@@ -237,8 +292,8 @@ KINDS: dict[str, list[tuple[int, Draw]]] = {
     "roll-back": [
         (4, Author.snapshot),
         (3, Author.roll_back),
-        (3, Author.two_stories),
-        (1, lambda _: [FailOver()]),
+        (2, Author.disaster),
+        (1, Author.fail_over),
         (2, Author.recovery),
     ],
     "wipe": [(2, Author.wipe), (2, Author.recovery)],

@@ -62,8 +62,10 @@ class Folded:
             self.limit = event["couponsPerCustomer"]
         elif type_ in ENDS:
             self.state = ENDS[type_]
-        elif type_ in ("PromotionRecovered", "PromotionReopened"):
-            # A recovery may carry the whole promotion.
+        elif type_ == "PromotionReopened":
+            self.state = "ON_SALE"
+        elif type_ == "PromotionRecovered":
+            # It may carry the whole promotion.
             self.state = event.get("state", self.state)
             self.limit = event.get("couponsPerCustomer", self.limit)
 
@@ -84,6 +86,11 @@ def state_of(event: Row) -> str:
 def counts_of(event: Row) -> tuple[int, int, int, int]:
     """(stock, available, held, sold), as the event has it."""
     return event["stock"], event["available"], event["held"], event["sold"]
+
+
+def same_moment(event: Row, other: Row) -> bool:
+    """True of the events of one recovery: all carry the counts after the last of them."""
+    return event["at"] == other["at"] and counts_of(event) == counts_of(other)
 
 
 def name(event: Row) -> str:

@@ -155,13 +155,17 @@ def _order_of_things(case: Case) -> Iterator[str]:
 
 
 def _window(case: Case) -> Iterator[str]:
-    """Nobody grabs before the opening or after the end, and no hold ends before its deadline."""
-    started = case.folded.started
+    """Nobody grabs before the opening or after the end, and no hold ends before its deadline.
+
+    A sale that has started twice, in two stories, may have had two windows.
+    """
+    told = [*case.evidence.journal, *case.evidence.conflicts]
+    windows = [(event["opensAt"], event["closesAt"]) for event in told if "opensAt" in event]
     for event in case.evidence.journal:
-        if event["type"] == "CouponGrabbed" and started and not (
-            started["opensAt"] <= event["grabbedAt"] < started["closesAt"]
-        ):  # fmt: skip
-            yield f"{name(event)} at {event['grabbedAt']}"
+        if event["type"] == "CouponGrabbed" and windows:
+            at = event["grabbedAt"]
+            if not any(opens_at <= at < closes_at for opens_at, closes_at in windows):
+                yield f"{name(event)} at {at}"
         deadline = event.get("deadline")
         if event.get("reason") == "EXPIRED" and (deadline is None or event["at"] < deadline):
             yield f"{name(event)} at {event['at']}, its deadline is {deadline}"

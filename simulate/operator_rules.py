@@ -20,12 +20,22 @@ def _stock(case: Case) -> Iterator[str]:
     if newest is None:
         return
     stocks: _Stocks = {(case.answers("create")[0].asked["stock"], frozenset())}
-    for answer in case.evidence.answers:
-        if answer.what in ("edit", "restock"):
-            stocks = _after(case, stocks, answer)
+    for answer in _as_they_happened(case, "edit", "restock"):
+        stocks = _after(case, stocks, answer)
     possible = sorted({stock for stock, _ in stocks})
     if newest["stock"] not in possible:
         yield f"{newest['stock']}, and should be one of {possible}"
+
+
+def _as_they_happened(case: Case, *kinds: str) -> list[Answer]:
+    """The requests in order; one that was suspended twice: before and after those in between."""
+    moments: list[tuple[int, int, Answer]] = []
+    for answer in case.evidence.answers:
+        if answer.what in kinds:
+            moments.append((answer.first, 0, answer))
+            if answer.first != answer.last:
+                moments.append((answer.last, 1, answer))
+    return [answer for *_, answer in sorted(moments, key=lambda moment: moment[:2])]
 
 
 def _after(case: Case, stocks: _Stocks, answer: Answer) -> _Stocks:
@@ -65,7 +75,9 @@ def _may_be_forgotten(case: Case, answer: Answer) -> bool:
     if answer.first != answer.last:
         return True
     evidence, started = case.evidence, case.folded.started
-    key = answer.asked.get("key")
+    if answer.what == "edit":
+        return evidence.by_hand
+    key = answer.asked["key"]
     told = key and any(e.get("requestKey") == key for e in [*evidence.journal, *evidence.conflicts])
     return evidence.by_hand and not told and (started is None or answer.began <= started["at"])
 
@@ -76,7 +88,7 @@ def _offer(case: Case) -> Iterator[str]:
     if started is None:
         return
     possible = [case.answers("create")[0].asked["limit"]]
-    for answer in case.answers("edit"):
+    for answer in _as_they_happened(case, "edit"):
         if answer.outcome in _DONE["edit"] and not _may_be_forgotten(case, answer):
             possible = []
         if not answer.outcome or answer.outcome in _DONE["edit"]:

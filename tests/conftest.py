@@ -52,7 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of the store run twice: on one server, and by the cluster's client on three."""
     if metafunc.definition.get_closest_marker("store") is not None:
         ids = ("server", "cluster")
-        metafunc.parametrize("in_cluster", [False, True], True, ids, "session")  # noqa: FBT003
+        metafunc.parametrize("in_cluster", [False, True], indirect=True, ids=ids, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -122,14 +122,41 @@ def _fold_one(folded: Folded, event: Event) -> None:
         if folded.closed_as != "CANCELLED":  # a store that had forgotten it may end the sale again
             _close(folded, event)
     elif isinstance(event, CouponEvent):
-        place = (event.customer_id, event.number)
-        _note_reference(folded, event)
-        there = folded.coupons.get(place)
-        if there is None or _outweighs(event, there):
-            folded.coupons[place] = event
-            folded.overruled.discard(place)
-        else:
-            folded.overruled.add(place)
+        _fold_coupon(folded, event)
+
+
+def _fold_coupon(folded: Folded, event: CouponEvent) -> None:
+    place = (event.customer_id, event.number)
+    there = folded.coupons.get(place)
+    pays_twice = there is not None and _pays_twice(folded, event, there)
+    _note_reference(folded, event)
+    if isinstance(event, RefundRecorded):
+        folded.second_payments = [p for p in folded.second_payments if not _is_refund_of(event, p)]
+    if pays_twice:
+        folded.second_payments.append(event)
+        folded.disputed.add(place)
+    elif there is None or _outweighs(event, there):
+        folded.coupons[place] = event
+        folded.overruled.discard(place)
+    else:
+        folded.overruled.add(place)
+
+
+def _pays_twice(folded: Folded, event: CouponEvent, there: CouponEvent) -> bool:
+    """Whether a store that had gone back took another payment for a coupon that was paid for."""
+    noted = folded.references.get((event.customer_id, event.number), ())
+    both_paid = event.state == there.state == "PAID"
+    return (
+        both_paid and event.payment_reference is not None and event.payment_reference not in noted
+    )
+
+
+def _is_refund_of(refund: RefundRecorded, payment: CouponEvent) -> bool:
+    return (refund.customer_id, refund.number, refund.payment_reference) == (
+        payment.customer_id,
+        payment.number,
+        payment.payment_reference,
+    )
 
 
 def add_restock(folded: Folded, event: PromotionRestocked) -> None:

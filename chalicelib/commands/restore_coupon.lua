@@ -44,12 +44,13 @@ if paid or coupon.state == 'G' then
       before.key = nil  -- it goes with the coupon, so a repeat finds the new number
       coupon.number = promotion.granted
     end
+    if not paid and coupon.deadline then
+      coupon.deadline = promotion.hold_ms > 0
+        and math.max(coupon.deadline, now + promotion.hold_ms) or nil
+    end
     promotion.available = promotion.available - 1
     if paid or not coupon.deadline then
       promotion.sold = promotion.sold + 1
-    end
-    if not paid and coupon.deadline then
-      coupon.deadline = math.max(coupon.deadline, now + promotion.hold_ms)
     end
     coupons[#coupons + 1] = coupon
     move(promotion, ARGV[2], coupon, coupon.state, paid and 'CouponPaid' or 'CouponGrabbed', now)

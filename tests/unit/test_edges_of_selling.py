@@ -19,7 +19,7 @@ from chalicelib.commands.wake import wake_promotion
 from chalicelib.events import AnyEvent, from_mapping
 from chalicelib.publisher import EventPublisher, SnsPublisher, SqsPublisher
 from chalicelib.timers import Timer
-from tests.unit.conftest import Http
+from tests.unit.conftest import Http, server_of
 
 pytestmark = pytest.mark.store
 
@@ -147,11 +147,12 @@ def test_a_store_that_is_full_is_a_503_and_nothing_is_sold(
     http: Ask, offer: dict[str, Any], store: Redis
 ) -> None:
     sale = http("POST", "/admin/promotions", {**offer, "publishTime": 0}).body["promotionId"]
-    store.config_set("maxmemory", 1)
+    server = server_of(store, sale)
+    server.config_set("maxmemory", 1)
     try:
         answer = http("POST", "/command/coupons", {"promotionId": sale, "customerId": "alice"})
     finally:
-        store.config_set("maxmemory", 0)
+        server.config_set("maxmemory", 0)
     assert (answer.status, answer.body["code"]) == (503, "STORE_UNAVAILABLE")
     assert store.hlen(scripts.key(sale, "customers")) == 0
 

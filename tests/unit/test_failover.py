@@ -172,6 +172,7 @@ def test_a_real_restart_is_noticed(live: Live, repair: Repair, outside: Outside,
     server = Child("valkey", command, os.environ, tmp_path)
     url = f"redis://127.0.0.1:{port}/0"
     monkeypatch.setenv("REDIS_URL", url)
+    monkeypatch.setenv("REDIS_CLUSTER", "false")
     config.settings.cache_clear()
     clients.store.cache_clear()
     try:

@@ -48,6 +48,15 @@ def test_a_journal_that_other_sales_keep_busy_is_waited_for_a_while_and_not_for_
 
 
 @pytest.mark.usefixtures("aws")
+def test_a_message_in_flight_is_waited_for_until_it_can_only_be_a_dead_letter() -> None:
+    sqs = clients.sqs()
+    sqs.send_message(QueueUrl=url("journal"), MessageBody="fails, and is tried again")
+    sqs.receive_message(QueueUrl=url("journal"))
+    assert not queues.journal_drained(1499)
+    assert queues.journal_drained(1500)
+
+
+@pytest.mark.usefixtures("aws")
 def test_a_journal_with_a_backlog_is_waited_for_however_long_it_takes() -> None:
     for _ in range(100):
         clients.sqs().send_message(QueueUrl=url("journal"), MessageBody="of any sale")

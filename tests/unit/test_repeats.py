@@ -116,9 +116,9 @@ def test_the_second_sending_of_an_edit_publishes_the_start(world: World) -> None
     sale = world.sale(now=500)
     world.store.hset(scripts.key(sale, "promotion"), "opens_at", 1600)
     world.set_clock(sale, 1500)
-    call = ("edit", sale, "key", *store_fields(OPEN_NOW, None))
-    scripts.run(world.store, *call)
-    decide(world.outside, *call)
+    args = ("key", *store_fields(OPEN_NOW, None))
+    scripts.run(world.store, "edit", sale, *args)
+    decide(world.outside, "edit", sale, *args)
     assert [parse(body).type for body in world.queues.events] == ["PromotionStarted"]
 
 
@@ -126,9 +126,9 @@ def test_the_second_sending_of_a_creation_publishes_the_start(world: World) -> N
     sale = world.sale(now=500)
     wipe(world, sale)
     world.set_clock(sale, 1500)
-    call = ("install", sale, "revision", 0, *store_fields(OPEN_NOW, None))
-    scripts.run(world.store, *call)
-    decide(world.outside, *call)
+    args = ("revision", 0, *store_fields(OPEN_NOW, None))
+    scripts.run(world.store, "install", sale, *args)
+    decide(world.outside, "install", sale, *args)
     assert [parse(body).type for body in world.queues.events] == ["PromotionStarted"]
 
 

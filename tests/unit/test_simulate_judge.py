@@ -168,6 +168,11 @@ BREAKS: dict[str, list[Change]] = {
     ],
     "a payment has one end": [renumbered],
     "what was given back stays given back": [without("CouponReleased", "bob")],
+    "a winner who comes again gets the coupon": [
+        lambda found: event("PromotionStarted", couponsPerCustomer=1)(
+            answered("grab", who="alice", outcome="SOLD_OUT", coupon=None)(found)
+        ),
+    ],
     "nobody has what they did not ask for": [one_more(number=9), one_more(customerId="erin")],
     "one key gets one coupon": [
         answered("grab", who="alice", asked={"key": "k1"}),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Barrier, BrokenBarrierError, Event
 from typing import Any, cast
 
 import pytest
@@ -153,9 +154,12 @@ def test_a_promotion_that_kills_every_look_keeps_no_other_from_its_turn(
 ) -> None:
     ids = sales(live)
     done: set[str] = set()
+    dead = Event()
 
     def look(row: PromotionRow, _: Outside) -> Any:
         if row.promotion_id == ids[4]:
+            dead.set()
+        if dead.is_set():  # nor does any other thread of the process go on
             raise Killed
         done.add(row.promotion_id)
         return sweep._Look(row, None)  # noqa: SLF001
@@ -164,6 +168,7 @@ def test_a_promotion_that_kills_every_look_keeps_no_other_from_its_turn(
     monkeypatch.setattr(sweep, "_LOOKED_AT_ONCE", 6)
     monkeypatch.setattr(sweep, "_THREADS", 1)
     for _ in range(3):
+        dead.clear()
         with suppress(Killed):
             sweep.sweep(outside, repair)
     assert done == {*ids} - {ids[4]}
@@ -229,10 +234,15 @@ def test_a_broker_that_is_away_is_asked_once_in_a_sweep(
     live: Live, broker: Broker, outside: Outside, repair: Repair
 ) -> None:
     asked: list[int] = []
+    two_at_once = Barrier(2)
 
     class Away:
+        """Another thread that asks has all the time to do so."""
+
         def publish(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
             asked.append(len(events))
+            with suppress(BrokenBarrierError):
+                two_at_once.wait(timeout=0.2)
             message = "no answer"
             raise BrokerUnavailable(message)
 
@@ -257,15 +267,15 @@ def test_an_event_that_the_broker_refuses_keeps_no_other_waiting(
             return fine
 
     away = Broker(away=True)
-    sale, other = live(stock=50), live(stock=50)
-    for customer in ("alice", *(f"customer-{n}" for n in range(25))):
+    sale, other = live(stock=99), live(stock=99)
+    for customer in ("alice", *(f"customer-{n}" for n in range(60))):
         for where in (sale, other):
             grab_coupon(GrabCoupon(where, customer), replace(outside, publisher=away))
     swept = sweep.sweep(replace(outside, publisher=Picky()), repair)
     assert swept.waiting == 2
     for where in (sale, other):
         assert outbox.waiting(where, outside.store, 100)[0].version == 2
-        assert len({e.version for e in taken if e.promotion_id == where}) == 25
+        assert len({e.version for e in taken if e.promotion_id == where}) == 60
 
 
 def test_two_hundred_overdue_holds_take_ten_in_each_call(
