@@ -21,6 +21,7 @@ RECOVERIES_AT_ONCE = 5
 # A recovery that was killed gives its place back after the function's time limit.
 _PLACE_LIVES_S = 15
 _QUEUED_S = 3
+_BEFORE_IT_COMES_MS = 500
 
 
 def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
@@ -48,12 +49,18 @@ def wake_promotion(timer: Timer, outside: Outside, repair: Repair) -> str:
 def _recover(promotion_id: str, outside: Outside, repair: Repair) -> str:
     """Go on with the recovery if one of the places is free; else a few seconds later.
 
+    However many messages there are of a promotion, one of them comes again: customers and late
+    events send more of them than there are places for.
+
     Returns its outcome, or QUEUED.
     """
     place = _take_place(outside.store)
     if place is None:
         telemetry.count("recoveries_queued", promotion=promotion_id)
-        outside.arm(*check_in(promotion_id, _QUEUED_S))
+        queued = scripts.key(promotion_id, "queued")
+        # It is gone before the message comes again.
+        if outside.store.set(queued, 1, nx=True, px=_QUEUED_S * 1000 - _BEFORE_IT_COMES_MS):
+            outside.arm(*check_in(promotion_id, _QUEUED_S))
         return "QUEUED"
     try:
         return recover_promotion(promotion_id, outside, repair).outcome

@@ -11,7 +11,7 @@ from localstack.cloud import ROOT
 
 # Long enough for each kind of fault at least once; the seeds are nothing special.
 MINUTES = "0.4"
-HUNG_AFTER_S = 900
+HUNG_AFTER_S = 3600
 
 
 @pytest.mark.parametrize(("publisher", "seed"), [("sns", "21"), ("sqs", "22")])
