@@ -255,12 +255,13 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
         if isinstance(event, CouponEvent):
             place = (event.customer_id, event.number)
             there = folded.coupons.get(place)
-            new_money = _is_money(event) and (
-                event.payment_reference not in folded.references.get(place, ())
-            )
+            noted = folded.references.get(place, ())
+            new_money = _is_money(event) and event.payment_reference not in noted
             _note_reference(folded, event)
             if new_money and there is not None and _is_money(there):
-                folded.second_payments.append(event)
+                if event.payment_reference is not None:
+                    folded.second_payments.append(event)
+                folded.disputed.add(place)
             elif there is None or _outweighs(event, there) or new_money:
                 folded.coupons[place] = event
                 changed.add(place)
@@ -278,7 +279,7 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
 
 
 def _is_money(event: CouponEvent) -> bool:
-    return event.payment_reference is not None and event.state in ("PAID", "REFUND_DUE")
+    return event.state in ("PAID", "REFUND_DUE")
 
 
 def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:

@@ -30,9 +30,11 @@ if known then
 end
 
 local paid = coupon.state == 'P'
-if paid or coupon.state == 'G' then
-  if promotion.available > 0 and active(coupons) < promotion.limit
-    and promotion.state ~= 'CANCELLED' then
+local cancelled = promotion.state == 'CANCELLED' and coupon.state == 'G' and coupon.deadline
+if cancelled then
+  coupon.state = 'R'
+elseif paid or coupon.state == 'G' then
+  if promotion.available > 0 and active(coupons) < promotion.limit then
     if coupon.number > promotion.granted then
       promotion.granted = coupon.number
     else
@@ -57,11 +59,7 @@ if paid or coupon.state == 'G' then
     finish_if_sold(promotion, now)
     return answer(promotion, now, 'RESTORED')
   end
-  if promotion.state == 'CANCELLED' then
-    coupon.state = paid and 'F' or 'R'
-  else
-    coupon.state = paid and 'W' or 'V'
-  end
+  coupon.state = paid and 'W' or 'V'
 end
 
 coupons[#coupons + 1] = coupon

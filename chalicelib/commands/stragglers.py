@@ -71,8 +71,9 @@ def _let_count(event: AnyEvent, outside: Outside) -> None:
         restored = decide(outside, "restore_coupon", sale, customer, text).outcome
         if restored != "KNOWN":
             return
-        if event.payment_reference is not None:
-            decide(outside, "pay", sale, customer, number, event.payment_reference, "PROMISED")
+        if event.state in ("PAID", "REFUND_DUE"):
+            reference = event.payment_reference or "*"
+            decide(outside, "pay", sale, customer, number, reference, "PROMISED")
         elif isinstance(event, CouponReleased) and event.reason == "GIVEN_BACK":
             decide(outside, "give_back", sale, customer, number)
     elif isinstance(event, PromotionRestocked) and event.request_key is not None:

@@ -47,22 +47,22 @@ def come_late(world: World, sale: str, dead: list[str]) -> None:
 
 def test_a_late_grab_gets_its_unit_while_one_is_free(world: World) -> None:
     sale = world.sale(stock=2)
-    grab(world, sale, "alice", f"her-key-{sale}")
+    grab(world, sale, "alice", f"{sale}-key")
     dead = recovered_without(world, sale, "alice")
     grab(world, sale, "bob")
     come_late(world, sale, dead)
     assert set(states(world, sale).values()) == {"GRABBED", "REVOKED"}  # her old number is bob's
-    assert grab(world, sale, "alice", f"her-key-{sale}") == "REPEATED"
+    assert grab(world, sale, "alice", f"{sale}-key") == "REPEATED"
     assert state_of(world.store, sale)["available"] == "0"
 
 
 def test_all_events_may_come_late(world: World) -> None:
     """The recovery has found an empty journal, and the offer in the promotion's row."""
     sale = world.sale(stock=2)
-    grab(world, sale, "alice", f"her-key-{sale}")
+    grab(world, sale, "alice", f"{sale}-key")
     dead = recovered_without(world, sale, "alice", "PromotionStarted")
     come_late(world, sale, dead)
-    assert grab(world, sale, "alice", f"her-key-{sale}") == "REPEATED"
+    assert grab(world, sale, "alice", f"{sale}-key") == "REPEATED"
 
 
 def test_a_late_grab_takes_nobodys_unit(world: World) -> None:
