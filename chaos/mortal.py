@@ -16,17 +16,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from localstack.cloud import ROOT
 
-MODULES = ("recover", "rebuild_state", "stragglers")
-FILES = tuple(str(ROOT / "chalicelib" / "commands" / f"{name}.py") for name in MODULES)
-# So many statements are fatal at a time: about every second recovery passes one of them.
-FATAL = 4
+# So many statements of each module are fatal at a time. A recovery passes most of its first ones
+# each time that it has to wait, and the others once.
+FATAL = {"recover": 1, "rebuild_state": 3, "stragglers": 1}
+FILES = tuple(str(ROOT / "chalicelib" / "commands" / f"{name}.py") for name in FATAL)
 # Statements in loops are passed up to so many times.
 MOST_PASSES = 3
 
@@ -53,10 +53,14 @@ def _inner(code: CodeType) -> Iterator[CodeType]:
             yield from _inner(constant)
 
 
-def draw(seed: str, statements: Iterable[Statement]) -> dict[Statement, int]:
-    """Fatal statements, and the how manieth passing of each is fatal."""
+def draw(seed: str) -> dict[Statement, int]:
+    """Fatal statements, and which passing of each is fatal: the first, the second, ..."""
     rng = random.Random(seed)
-    drawn = rng.sample(sorted(statements), FATAL)
+    drawn = [
+        statement
+        for path, count in zip(FILES, FATAL.values(), strict=True)
+        for statement in rng.sample(statements_of(path), count)
+    ]
     return {statement: rng.randint(1, MOST_PASSES) for statement in drawn}
 
 
@@ -110,9 +114,8 @@ class Fate:
 
 def main() -> None:
     """Have the recovery's modules traced, then run the module as if it were run by itself."""
-    statements = [statement for path in FILES for statement in statements_of(path)]
-    fate = Fate(draw(os.environ["MORTAL_SEED"], statements), Path(os.environ["MORTAL_LOG"]))
-    for name in MODULES:
+    fate = Fate(draw(os.environ["MORTAL_SEED"]), Path(os.environ["MORTAL_LOG"]))
+    for name in FATAL:
         fate.follow(importlib.import_module(f"chalicelib.commands.{name}"))
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]

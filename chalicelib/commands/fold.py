@@ -36,10 +36,11 @@ class Folded:
     """A promotion as its events tell it: what counts of each coupon, and how it stands.
 
     base: what the offer is read from: the start, or the newest recovery. restocks: units added by
-    key, of every restock that is in `stock`. overruled: coupons whose newest event does not count,
-    because money had moved before. disputed: coupons of which another story does not count, but may
-    be what the read tables show. references: those of all payments of a coupon. second_payments: of
-    coupons that were paid for twice, by stories that knew nothing of one another.
+    key, of every restock that is in `stock`. revision: the newest of a restock. overruled: coupons
+    whose newest event does not count, because money had moved before. disputed: coupons of which
+    another story does not count, but may be what the read tables show. references: those of all
+    payments of a coupon. second_payments: of coupons that were paid for twice, by stories that knew
+    nothing of one another.
     """
 
     base: PromotionStarted | PromotionRecovered | None = None
@@ -50,6 +51,7 @@ class Folded:
     stock: int = 0
     newest: int = 0
     restocks: dict[str, int] = field(default_factory=dict)
+    revision: int = 0
     coupons: dict[Place, CouponEvent] = field(default_factory=dict)
     overruled: set[Place] = field(default_factory=set)
     disputed: set[Place] = field(default_factory=set)
@@ -162,6 +164,7 @@ def _is_refund_of(refund: RefundRecorded, payment: CouponEvent) -> bool:
 def add_restock(folded: Folded, event: PromotionRestocked) -> None:
     """Count the units of a restock once, whatever it is told by."""
     key = event.request_key or f"version {event.version}"
+    folded.revision = max(event.revision or 0, folded.revision)
     if key not in folded.restocks:
         folded.restocks[key] = event.added
         folded.stock += event.added

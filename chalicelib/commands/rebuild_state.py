@@ -103,7 +103,7 @@ def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
         folded.closed_as = row.closed_as
     if folded.closed_as == "SOLD_OUT" and 0 < folded.closed_stock < folded.stock:
         folded.closed_as = None  # a restock that counts after all has more to sell
-    return fields | {"revision": max(revision, base_revision) + 1}
+    return fields | {"revision": max(revision, base_revision, folded.revision) + 1}
 
 
 def _goes_on(told: Sequence[AnyEvent], folded: Folded) -> bool:

@@ -665,10 +665,11 @@ def test_the_versions_that_a_recovery_has_read() -> None:
 
 
 def test_statements_of_a_recovery_are_drawn_by_a_seed() -> None:
-    statements = [statement for path in FILES for statement in statements_of(path)]
-    assert len({path for path, _ in statements}) == len(FILES)
-    assert draw("1", statements) == draw("1", statements) != draw("2", statements)
-    assert len(draw("1", statements)) == FATAL
+    assert draw("1") == draw("1") != draw("2")
+    for path, count in zip(FILES, FATAL.values(), strict=True):
+        drawn = [statement for statement in draw("1") if statement[0] == path]
+        assert len(drawn) == count
+        assert set(drawn) <= set(statements_of(path))
 
 
 def test_a_process_is_killed_at_a_statement_of_a_recovery(tmp_path: Path) -> None:

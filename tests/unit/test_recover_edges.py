@@ -151,6 +151,19 @@ def test_money_outweighs_a_later_version_and_that_is_noted(told: list[Event]) ->
     assert fold(told).overruled == set()
 
 
+def test_a_recovery_is_a_new_revision_also_where_the_table_is_behind(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
+    sale = live(stock=5)
+    for key in ("monday", "tuesday"):
+        decide(outside, "restock", sale, 3, key, 100)  # and the table does not follow
+    journal_all(broker)
+    before = int(state_of(store, sale)["revision"])
+    wipe(store, sale)
+    assert recover_promotion(sale, outside, repair).outcome == "RECOVERED"
+    assert int(state_of(store, sale)["revision"]) > before
+
+
 def test_a_cancellation_stands_above_an_end_of_another_story(told: list[Event]) -> None:
     [cancelled] = [event for event in told if isinstance(event, PromotionEnded)]
     shared = {name: getattr(cancelled, name) for name in SHARED}
