@@ -95,7 +95,7 @@ def gather(world: World) -> Evidence:
 
 def forget(world: World) -> None:
     """Delete the history's keys from the store."""
-    found = _keys(world)
+    found = [*_keys(world), *world.store.expiries]
     if found:
         world.lab.real.delete(*found)
 

@@ -31,6 +31,8 @@ TABLES = (PromotionRow, EventRow, ConflictRow, CouponRow, ActivePromotionRow, It
 ITEM = "item-1"
 SETTLE_S = 10
 WATCH_S = 3600
+# Longer than any history lasts, on its own clock.
+_HISTORY_S = 10**7
 _SETTINGS = {
     "STAGE": "local",
     "SETTLE_S": str(SETTLE_S),
@@ -45,7 +47,7 @@ _SETTINGS = {
 class Lab:
     """The real store; and what the running history does at each call to a table, and as clock.
 
-    binary: a client that does not decode. mark: makes the ids of this lab's promotions unique.
+    binary: a client that does not decode. tokens: how many the history has drawn.
     """
 
     real: Redis
@@ -53,7 +55,6 @@ class Lab:
     around: tables.Around = tables.plainly
     now: Callable[[], int] = lambda: 0
     sleep: Callable[[float], None] = lambda _: None
-    mark: str = field(default_factory=lambda: secrets.token_hex(4))
     histories: int = 0
     tokens: int = 0
     scripts: dict[str, Any] = field(default_factory=dict)
@@ -96,8 +97,8 @@ class LabTime:
         return self._lab.now() * 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds."""
-        return self._lab.now() / 1000
+        """Seconds. They never go back, so what one history has cached is old in the next."""
+        return self._lab.histories * _HISTORY_S + self._lab.now() / 1000
 
     def sleep(self, seconds: float) -> None:
         """Time passes."""
