@@ -66,11 +66,12 @@ def play(
     """Play one history to its end; what its processes returned is appended to `log`."""
     world = World(lab, steps)
     world.log = [] if log is None else log
-    world.play(handlers)
-    heal(world)
-    evidence = gather(world)
-    forget(world)
-    return evidence
+    try:
+        world.play(handlers)
+        heal(world)
+        return gather(world)
+    finally:
+        forget(world)
 
 
 def failures(

@@ -62,7 +62,7 @@ class World:
 
     def __init__(self, lab: Lab, steps: Sequence[Step]) -> None:
         """`steps` begin with the Sale; see `play`."""
-        lab.histories, lab.tokens = lab.histories + 1, 0
+        lab.begin_history()
         tables.clear()
         self.lab = lab
         self.now = BEGINS_AT

@@ -20,7 +20,7 @@ from simulate.effects import Died, Effects, Process
 from simulate.evidence import Answer
 from simulate.judge import judge
 from simulate.lab import Lab, open_lab
-from simulate.run import Play, failures, play, shrunk
+from simulate.run import Play, play, shrunk
 from simulate.shrink import shrink
 from simulate.steps import (
     Fault,
@@ -150,7 +150,7 @@ def test_a_broker_that_loses_messages_is_found(lab: Lab, monkeypatch: pytest.Mon
 
 
 def test_the_same_steps_end_the_same(lab: Lab) -> None:
-    for seed in range(1, 30):
+    for seed in range(1, 12):
         ends = []
         for _ in range(2):
             log: list[str] = []
@@ -243,7 +243,5 @@ def test_a_failure_is_shown_and_kept_as_a_script(
     assert shown[1].startswith("# the stock is as answered")
     assert [line for line in shown if line.startswith(("Sale(", "Restock("))] == shown[2:4]
     assert shown[-1].endswith("1 violation")
-    _, failure = next(failures(lab, range(1, 40), lambda *_: None))
-    assert failure.script == "\n".join([*shown[2:4], ""])
     kept = next(tmp_path.iterdir()).read_text()
-    assert write_script(read_script(kept)) == failure.script
+    assert write_script(read_script(kept)) == "\n".join([*shown[2:4], ""])
