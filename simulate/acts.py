@@ -25,8 +25,10 @@ from chalicelib.wiring import read_tables
 from simulate import steps, tables
 from simulate.evidence import Answer
 from simulate.lab import ITEM
-from simulate.world import World
+from simulate.world import KEY, World
 
+# How long a message that has failed is hidden.
+VISIBILITY_MS = 60_000
 # The tables that an outage takes away, as they are called within a stage.
 _AWAY = {
     "journal": ("events", "conflicts"),
@@ -94,7 +96,7 @@ def _create_again(world: World, step: steps.CreateAgain) -> None:
 
 
 def _send_creation(world: World, step: steps.Step) -> None:
-    command = CreatePromotion(world.wanted, world.key)
+    command = CreatePromotion(world.wanted, KEY)
     offer = command.offer
     asked = {"stock": offer.number_of_coupons, "limit": offer.coupons_per_customer}
     _ask(
@@ -106,8 +108,7 @@ def _send_creation(world: World, step: steps.Step) -> None:
 
 
 def _grab(world: World, step: steps.Grab) -> None:
-    key = step.key and f"{world.key}-{step.key}"
-    command = GrabCoupon(world.promotion_id, step.who, key)
+    command = GrabCoupon(world.promotion_id, step.who, step.key)
 
     def work() -> tuple[str, Any]:
         grab = grab_coupon(command, world.outside)
@@ -186,8 +187,10 @@ def _wake(world: World, step: steps.Wake) -> None:
     if not due:
         return
     done, _ = world.process(step, lambda: wake_promotion(due[0].timer, world.outside, world.repair))
-    if done and due[0] in world.timers:
+    if done:
         world.timers.remove(due[0])
+    else:
+        due[0].visible_at = world.now + VISIBILITY_MS
 
 
 def _recover(world: World, step: steps.Recover) -> None:

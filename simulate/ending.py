@@ -96,10 +96,9 @@ def gather(world: World) -> Evidence:
 
 
 def forget(world: World) -> None:
-    """Delete the history's keys from the store."""
-    found = _keys(world)
-    if found:
-        world.lab.real.delete(*found)
+    """Delete the history's keys from the store; one by one, for they are in different slots."""
+    for key in [*_keys(world), *world.store.expiries]:
+        world.lab.real.delete(key)
 
 
 def _keys(world: World) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -31,6 +32,9 @@ TABLES = (PromotionRow, EventRow, ConflictRow, CouponRow, ActivePromotionRow, It
 ITEM = "item-1"
 SETTLE_S = 10
 WATCH_S = 3600
+# Longer than any history lasts, on its own clock.
+_HISTORY_S = 10**7
+_ERAS = count(1)
 _SETTINGS = {
     "STAGE": "local",
     "SETTLE_S": str(SETTLE_S),
@@ -45,7 +49,8 @@ _SETTINGS = {
 class Lab:
     """The real store; and what the running history does at each call to a table, and as clock.
 
-    binary: a client that does not decode. mark: makes the ids of this lab's promotions unique.
+    binary: a client that does not decode. era: counts the histories of this process. tokens: how
+    many the history has drawn.
     """
 
     real: Redis
@@ -53,10 +58,13 @@ class Lab:
     around: tables.Around = tables.plainly
     now: Callable[[], int] = lambda: 0
     sleep: Callable[[float], None] = lambda _: None
-    mark: str = field(default_factory=lambda: secrets.token_hex(4))
-    histories: int = 0
+    era: int = 0
     tokens: int = 0
     scripts: dict[str, Any] = field(default_factory=dict)
+
+    def begin_history(self) -> None:
+        """What a history has cached or drawn is nothing to the next one."""
+        self.era, self.tokens = next(_ERAS), 0
 
     def at_each_call(self, operation: str, table: str, do: Callable[[], Any]) -> Any:
         """Make a call to a table, as the history that runs wants it."""
@@ -96,8 +104,8 @@ class LabTime:
         return self._lab.now() * 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds."""
-        return self._lab.now() / 1000
+        """Seconds. They never go back, so what one history has cached is old in the next."""
+        return self._lab.era * _HISTORY_S + self._lab.now() / 1000
 
     def sleep(self, seconds: float) -> None:
         """Time passes."""

@@ -24,6 +24,8 @@ from simulate.world import BEGINS_AT, World
 Play = Callable[[Lab, list[Step]], Evidence]
 Handlers = Mapping[type[Step], Callable[[World, Any], None]]
 _PROGRESS_S = 0.5
+# Failing histories are kept here.
+FOLDER = Path("build")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,12 @@ def play(
     """Play one history to its end; what its processes returned is appended to `log`."""
     world = World(lab, steps)
     world.log = [] if log is None else log
-    world.play(handlers)
-    heal(world)
-    evidence = gather(world)
-    forget(world)
-    return evidence
+    try:
+        world.play(handlers)
+        heal(world)
+        return gather(world)
+    finally:
+        forget(world)
 
 
 def failures(
@@ -142,12 +145,14 @@ def _line(event: Row) -> str:
 
 
 def _print_failure(seed: int, failure: Failure) -> None:
-    print(f"# seed {seed}; repeat with: python -m simulate --replay FILE")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"history-{seed}"
+    lines = [f"# seed {seed}; again with: python -m simulate --replay {path}"]
     rules = Counter(violation.rule for violation in failure.violations)
-    for violation in failure.violations:
-        if rules.pop(violation.rule, 0):
-            print(f"# {violation}")
-    print(failure.script)
+    lines += [f"# {broken}" for broken in failure.violations if rules.pop(broken.rule, 0)]
+    text = "\n".join([*lines, failure.script])
+    path.write_text(text)
+    print(text)
 
 
 class _Progress:
