@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 # call at a time, a local worker as many as it has threads.
 _ONE_RETRY = 1
 
-# What a cluster raises that can't be reached is no RedisError.
+# An unreachable cluster raises RedisClusterException, which is not a RedisError.
 STORE_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 
 class _Nodes(NodesManager):
-    """Finds also a node that has no slot yet: while slots move there, ASK names it.
+    """Also finds a node that has no slot yet: ASK names it while slots move there.
 
     redis-py knows only the nodes that have slots, and raises AttributeError at such an ASK.
     """

@@ -19,7 +19,7 @@ from chalicelib.commands.grab import Grab, GrabCoupon, grab_coupon
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, give_back_coupon, pay_coupon
 from chalicelib.config import InvalidSetting, Limit, read_settings
 from localstack import http_server
-from tests.unit.conftest import Http
+from tests.unit.conftest import Http, server_of
 
 pytestmark = pytest.mark.store
 
@@ -168,11 +168,12 @@ def test_a_throttled_call_reads_nothing_of_the_promotion_and_writes_nothing(
     limits(customer=(0.1, 1), address=(10, 5))
     sale = promotion()
     grab(sale, "alice")
-    store.config_resetstat()
+    server = server_of(store, sale)
+    server.config_resetstat()
     assert grab(sale, "alice").outcome == "THROTTLED"
     seen = {
         name.removeprefix("cmdstat_"): told["calls"]
-        for name, told in store.info("commandstats").items()
+        for name, told in server.info("commandstats").items()
     }
     for housekeeping in ("config|resetstat", "info"):
         seen.pop(housekeeping, None)
