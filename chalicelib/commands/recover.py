@@ -40,9 +40,9 @@ from chalicelib.commands.promotions import (
 )
 from chalicelib.config import settings
 from chalicelib.events import GENERATION
-from chalicelib.timers import DOUBT, EARLY_MS, Timer, check_in
+from chalicelib.timers import DOUBT, EARLY_MS, Timer
 
-_AGAIN_S = 1
+_AGAIN_MS = 1000
 _ASKED_AGAIN_S = 3
 _JOURNALED_AT_ONCE = 25
 _EXTENDED_AT_ONCE = 100
@@ -118,7 +118,7 @@ def recover_row(
     if waits:
         waits_for = _barrier(promotion_id, fence.detail, outside.store, repair)
         if waits_for:
-            _come_again(promotion_id, outside)
+            _come_again(promotion_id, fence.detail["now"], outside)
             return Recovery("WAITING", waits_for)
     token = fence.detail["token"]
     recovery = _resume(row, token, outside)
@@ -190,11 +190,14 @@ def _fence(promotion_id: str, expected: int, doubt: str, store: Redis) -> script
     return scripts.run(store, "fence", promotion_id, expected, secrets.token_hex(8), doubt)
 
 
-def _come_again(promotion_id: str, outside: Outside) -> None:
-    """Go on in a second; however many look at it, one timer is enough."""
+def _come_again(promotion_id: str, now: int, outside: Outside) -> None:
+    """Go on in a second, most of which the message waits in its queue.
+
+    However many look at it, one timer is enough.
+    """
     armed = scripts.key(promotion_id, "going_on")
-    if outside.store.set(armed, 1, nx=True, px=_AGAIN_S * 1000 - EARLY_MS):
-        outside.arm(*check_in(promotion_id, _AGAIN_S))
+    if outside.store.set(armed, 1, nx=True, px=_AGAIN_MS - EARLY_MS):
+        outside.arm(Timer(promotion_id, now + _AGAIN_MS + EARLY_MS), now)
 
 
 def _expected_version(promotion_id: str) -> int:
