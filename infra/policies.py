@@ -82,14 +82,16 @@ GRANTS: dict[str, Grant] = {
     ),
     "rebuild": Grant({**_REBUILT, "promotions": (SCAN,), "events": (QUERY,)}),
     "project_journal": Grant(
-        {"events": (READ, PUT), "conflicts": (PUT,)}, sends=("timers",), fed_by="journal"
+        {"events": (READ, QUERY, PUT), "conflicts": (PUT,)}, sends=("timers",), fed_by="journal"
     ),
     "project_coupons": Grant({"coupons": (PUT,)}, fed_by="coupons"),
     "project_active_promotions": Grant(
         {"active-promotions": (UPDATE,)}, fed_by="active-promotions"
     ),
     "project_all": Grant(
-        {**_REBUILT, "events": (READ, PUT), "conflicts": (PUT,)}, sends=("timers",), fed_by="events"
+        {**_REBUILT, "events": (READ, QUERY, PUT), "conflicts": (PUT,)},
+        sends=("timers",),
+        fed_by="events",
     ),
 }
 

@@ -6,7 +6,7 @@ are folded from all events, because each event of a coupon carries the whole of 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chalicelib.events import (
     GENERATION,
@@ -254,10 +254,10 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
     has is for the units to say.
     """
     changed: set[Place] = set()
-    for event in sorted(witnesses, key=lambda event: event.version):
-        if isinstance(event, CouponEvent):
-            place = (event.customer_id, event.number)
-            there = folded.coupons.get(place)
+    for witness in sorted(witnesses, key=lambda witness: witness.version):
+        event: AnyEvent = witness
+        if isinstance(witness, CouponEvent):
+            event, place, there = _follow(folded, witness)
             noted = folded.references.get(place, ())
             new_money = _is_money(event) and event.payment_reference not in noted
             _note_reference(folded, event)
@@ -279,6 +279,20 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
         elif isinstance(event, PromotionCancelled):
             _close(folded, event)
     return changed
+
+
+def _follow(folded: Folded, event: CouponEvent) -> tuple[CouponEvent, Place, CouponEvent | None]:
+    """The event under the number that its coupon has by now, its place, and what is there."""
+    place = (event.customer_id, event.number)
+    there = folded.coupons.get(place)
+    while isinstance(there, CouponRevoked) and there.moved_to is not None:
+        moved = (event.customer_id, there.moved_to)
+        if moved not in folded.coupons:
+            break  # a recovery died on the way: see _finish_moves
+        folded.disputed.add(place)
+        event = replace(event, number=there.moved_to)
+        place, there = moved, folded.coupons[moved]
+    return event, place, there
 
 
 def _is_money(event: CouponEvent) -> bool:

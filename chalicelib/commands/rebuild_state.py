@@ -14,7 +14,7 @@ from typing import Any
 
 from redis import Redis
 
-from chalicelib import events, journal, telemetry
+from chalicelib import journal, telemetry
 from chalicelib.commands import fold, scripts
 from chalicelib.commands.amends import make_amends
 from chalicelib.commands.fold import Folded
@@ -168,15 +168,15 @@ def _install(
     """Build the state under keys of its own, in pieces, then put it in place in one step."""
     keys = [scripts.key(promotion_id, part) for part in scripts.PARTS]
     mine = secrets.token_hex(8)
-    promotion, customers, queued, holds = built = [f"{key}:{mine}" for key in keys]
+    promotion, customers, _, holds = built = [f"{key}:{mine}" for key in keys]
     begin = scripts.script(store, "begin_install")
-    begun: str = begin(keys=[*keys, *built], args=[promotion_id, token, _BUILT_LIVES_S])[0]
-    if begun != "BEGUN":
-        return begun
-    for batch in _chunks({f"{event.version}-0": event for event in publish}):
-        with _piece(store, queued) as piece:
-            for entry, event in batch.items():
-                piece.xadd(queued, events.to_entry(event), id=entry)
+    for batch in _chunks({f"{event.version}-0": event.to_wire() for event in publish}):
+        texts = [text for entry in batch.items() for text in entry]
+        begun: str = begin(
+            keys=[*keys, *built], args=[promotion_id, token, _BUILT_LIVES_S, *texts]
+        )[0]
+        if begun != "BEGUN":
+            return begun
     with _piece(store, promotion) as piece:
         piece.hset(promotion, mapping=_promotion_fields(folded))
     for chunk in _chunks(fold.customers(folded)):

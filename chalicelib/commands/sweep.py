@@ -269,10 +269,12 @@ def _work_on(looks: dict[str, _Look], outside: Outside, repair: Repair, swept: S
                 break
         return done
 
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for done in threads.map(work, range(_THREADS)):
-            swept.add(done)
-    swept.behind = queue.length()
+    workers = min(_THREADS, queue.length())
+    if workers:
+        with ThreadPoolExecutor(workers) as threads:
+            for done in threads.map(work, range(workers)):
+                swept.add(done)
+        swept.behind = queue.length()
 
 
 class _Queue:

@@ -210,11 +210,16 @@ class World:
             function.cache_clear()
         self.api("GET", "/health")
 
+    def sweep_with_work_of_before(self, sale: str) -> None:
+        self.store.zadd("seckill:sweep:work", {"left-by-the-sweep-before": 0})
+        entry_points.on_sweep(scheduled_event("sweep"), None)
+        assert sale
+
     def recoveries(self) -> dict[str, Callable[[str], object]]:
         """How each function that recovers is made to."""
         return {
             "api_handler": lambda sale: self.http("POST", f"/admin/promotions/{sale}/recovery"),
-            "sweep": lambda _: entry_points.on_sweep(scheduled_event("sweep"), None),
+            "sweep": self.sweep_with_work_of_before,
             "wake": lambda sale: self.feed(
                 "wake", "timers", entry_points.on_timer_messages,
                 json.dumps({"promotionId": sale, "dueAt": 0}),

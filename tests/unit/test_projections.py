@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ from chalicelib.queries.promotions import active_promotions as on_sale
 from tests.unit.conftest import Broker, metrics
 
 PROJECTIONS: dict[type[Model], Callable[[AnyEvent], None]] = {
-    EventRow: journal.on_event,
+    EventRow: partial(journal.on_event, ask=lambda _: None),
     CouponRow: coupons.on_event,
     ActivePromotionRow: active_promotions.on_event,
 }

@@ -48,7 +48,15 @@ def wipe(store: Redis, sale: str) -> None:
 def memory(store: Redis, sale: str) -> dict[str, Any]:
     """All that the store knows of a promotion, but for what a recovery changes on purpose."""
     state = state_of(store, sale)
-    for volatile in ("version", "timer_at", "fenced_at", "revision", "lifted", "edits"):
+    for volatile in (
+        "version",
+        "timer_at",
+        "fenced_at",
+        "revision",
+        "lifted",
+        "edits",
+        "journaled",
+    ):
         state.pop(volatile, None)
     for name in state:
         if name.startswith("restock:"):  # how many, and as of which version

@@ -92,6 +92,7 @@ Restock(add=2, key='k')
 Sale(stock=2, opens_s=3600, limit=3)
 Edit(stock=2, limit=1, hold_s=60, fault=Fault(kind='dies', at=ANY))
 Grab()
+Sweep()
 Wipe()
 """,
     "a conflict that comes after the recovery is settled": """

@@ -182,4 +182,4 @@ def test_what_comes_late_for_a_cancelled_sale_that_was_let_go_of_counts(world: W
     world.settle()
     assert world.end(sale)["expires"]
     come_late(world, sale, dead)
-    assert told(world, sale)["alice", 1] == ("REFUND_DUE", "visa-1")
+    assert told(world, sale)["alice", 1] == ("PAID", "visa-1")

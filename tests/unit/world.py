@@ -287,5 +287,7 @@ def killed(world: World, effects: int, act: Callable[[], object]) -> bool:
         with dies_after(world, effects):
             act()
     except Killed:
+        for place in world.store.scan_iter(match="seckill:recovering:*"):
+            world.store.delete(place)  # a process that was killed gives it back after a while
         return True
     return False
