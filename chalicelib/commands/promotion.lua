@@ -22,7 +22,8 @@
 --                             outbox is in the journal), extend_ms and extend_below: see fence.lua,
 --                             resume.lua,
 --                             lifted ("<key> <outcome>" of the call that took the last fence down),
---                             rebuild (the read tables must still be rebuilt: for which call),
+--                             rebuild (the read tables must still be rebuilt, or with "LATE " only
+--                             late events be looked for: for which call),
 --                             audits (keys of the newest audits, each behind a ";"),
 --                             history (see history.lua; none once it is retired)
 -- KEYS[2]  customers  hash    customer -> their coupons, see coupon.lua

@@ -52,4 +52,6 @@ end
 redis.call('HDEL', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'extend_ms', 'extend_below',
   'timer_at', 'refused')
 redis.call('HSET', KEYS[1], 'lifted', ARGV[2] .. ' RESUMED')
+-- An event that came late meanwhile has been asked for, and must still count.
+redis.call('HSETNX', KEYS[1], 'rebuild', 'LATE ' .. ARGV[2])
 return {'RESUMED', {}, {}}
