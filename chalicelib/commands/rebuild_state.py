@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 
@@ -201,8 +201,7 @@ def _piece(store: Redis, key: str) -> Iterator[Any]:
 
 
 def _promotion_fields(folded: Folded) -> dict[str, str | int]:
-    base = folded.base
-    assert isinstance(base, PromotionRecovered)  # noqa: S101 - see _decided
+    base = cast("PromotionRecovered", folded.base)  # see _decided
     named: dict[str, str | int | None] = {
         "opens_at": base.opens_at,
         "closes_at": base.closes_at,
