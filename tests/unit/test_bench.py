@@ -95,7 +95,7 @@ class _SoldOut(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server_url() -> Iterator[str]:
+def answering_url() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _SoldOut)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -115,7 +115,7 @@ def loaded(url: str) -> Load:
     return load(target, 25, wrk=None)
 
 
-def test_the_loader_without_wrk_sends_a_different_customer_each_time(server_url: str) -> None:
-    done = loaded(server_url)
+def test_the_loader_without_wrk_sends_a_different_customer_each_time(answering_url: str) -> None:
+    done = loaded(answering_url)
     assert done.requests == done.refused > 0
     assert len(set(_SoldOut.customers)) == len(_SoldOut.customers) >= done.requests
