@@ -209,7 +209,9 @@ def put_promotion(promotion_id: str) -> Answer:
     promotion_id, offer = validation.together(
         in_path(models.PROMOTION_ID, promotion_id), offer_in_body
     )
-    return changed(promotion_id, edit_promotion(EditPromotion(promotion_id, offer), outside()))
+    return changed(
+        promotion_id, lambda: edit_promotion(EditPromotion(promotion_id, offer), outside())
+    )
 
 
 @route("/admin/promotions/{promotion_id}/stock", "POST")
@@ -221,7 +223,7 @@ def post_stock(promotion_id: str) -> Answer:
         lambda: validation.restock_from(body()),
     )
     return changed(
-        promotion_id, restock_promotion(RestockPromotion(promotion_id, add, key), outside())
+        promotion_id, lambda: restock_promotion(RestockPromotion(promotion_id, add, key), outside())
     )
 
 
@@ -229,7 +231,7 @@ def post_stock(promotion_id: str) -> Answer:
 def delete_promotion(promotion_id: str) -> Answer:
     """Cancel a promotion; a live sale stops at once."""
     promotion_id = validation.path_id(models.PROMOTION_ID, promotion_id)
-    return changed(promotion_id, cancel_promotion(promotion_id, outside()), cancelled=True)
+    return changed(promotion_id, lambda: cancel_promotion(promotion_id, outside()), cancelled=True)
 
 
 @route("/admin/promotions")

@@ -205,7 +205,7 @@ class PromotionRecovered(Event):
     as in PromotionStarted. granted: the highest number of a coupon. restocks: "<key>=<added>" of
     every restock that is in `stock`, joined by ";". known: the versions that the recovery has read,
     as ranges "1-7,9", "0" for none; what has a lower version than this event and is not in them
-    came too late.
+    came too late. fence: token of the fence that it was decided behind.
     """
 
     reason: str
@@ -225,6 +225,7 @@ class PromotionRecovered(Event):
     revision: int | None = None
     restocks: str | None = None
     known: str | None = None
+    fence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,16 +7,22 @@
 -- ARGV[3]        token of this fence, if it is new
 -- ARGV[4]        why its state is wrong although it looks healthy; "" or none for no doubt. The fence keeps
 --                it, so that no later step of the recovery trusts the state.
+-- ARGV[5]        up to which version the outbox is in the journal. Then no fence is put up: the one with
+--                this token keeps it
 -- Returns {outcome, {token, since, now, journaled, doubt}, {}}
 --   FENCED   it is, by this call or one before; since when (ms), up to which version its outbox is
 --            in the journal, and the doubt if there is one
 --   HEALTHY  its state is there and up to date
+--   SUPERSEDED  with ARGV[5]: the fence with this token is down
 
 local FENCE_LIVES_S = 86400
 
 local now, doubt = now_ms(), ARGV[4] or ''
 local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'recovering', 'history', 'granted')
 local same_history = not found[4] or found[4] == history()
+if ARGV[5] and found[3] ~= ARGV[3] then
+  return {'SUPERSEDED', {}, {}}
+end
 if doubt == '' and not found[3] and same_history and found[1]
   and tonumber(found[2]) >= tonumber(ARGV[2]) and not lost_customers(found[5]) then
   return {'HEALTHY', {'token', '', 'since', now, 'now', now}, {}}
@@ -33,6 +39,9 @@ else  -- a fence around nothing goes away with whoever put it up
 end
 if doubt ~= '' then
   redis.call('HSET', KEYS[1], 'doubt', doubt)
+end
+if ARGV[5] then
+  redis.call('HSET', KEYS[1], 'journaled', ARGV[5])
 end
 local fence = redis.call('HMGET', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'doubt')
 -- A clock that was set back must not make anybody wait for the time of before.

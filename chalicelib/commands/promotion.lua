@@ -302,12 +302,28 @@ local function write(promotion)
   end
 end
 
--- Events that wait in the outbox, from version `first` to `last` ("-" and "+" for all), as they are
--- published: an entry of before has a field for each of the event's.
+-- An entry of the outbox as it is published; one of before has a field for each of the event's.
+local function text_of(entry)
+  return entry[2][1] == 'event' and entry[2][2] or entry[2]
+end
+
+-- Events that wait in the outbox, from version `first` to `last` ("-" and "+" for all).
 local function waiting(first, last, most)
   local texts = {}
   for i, entry in ipairs(redis.call('XRANGE', KEYS[3], first, last, 'COUNT', most)) do
-    texts[i] = entry[2][1] == 'event' and entry[2][2] or entry[2]
+    texts[i] = text_of(entry)
+  end
+  return texts
+end
+
+-- Put the start in front, if it waits still: only it has the offer that the events behind it are
+-- decided by, so none of them may be on record without it. It is the first that waits, or gone.
+local function put_start_first(texts)
+  local head = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+  local text = head and text_of(head)
+  local is_start = type(text) == 'string' and string.find(text, '"type":"PromotionStarted"', 1, true)
+  if is_start and text ~= texts[1] then
+    table.insert(texts, 1, text)
   end
   return texts
 end
@@ -331,7 +347,8 @@ local function take_version(promotion, reply, now, version)
     return reply
   end
   local id = string.format('%d-0', version)
-  return take_along(promotion, reply, now, waiting(id, id, 1))
+  local texts = waiting(id, id, 1)
+  return take_along(promotion, reply, now, #texts > 0 and put_start_first(texts) or texts)
 end
 
 -- Whether `key` is one of those in the field, which are joined by ";".
@@ -366,7 +383,8 @@ local function answer(promotion, now, outcome, detail)
     return {outcome, detail or {}, {}, 0, now}
   end
   write(promotion)
-  return {outcome, detail or {}, promotion.texts, timer_to_arm(promotion, now), now}
+  local texts = put_start_first(promotion.texts)
+  return {outcome, detail or {}, texts, timer_to_arm(promotion, now), now}
 end
 
 -- Answer with a coupon. A coupon that was changed just now is in its event, so the detail has no

@@ -1,8 +1,9 @@
 """Rebuild a fenced promotion's state from the journal, and put it in place in one step.
 
 The decisions of a recovery are written to the journal before anything of them is in the store, the
-`PromotionRecovered` event last. So whatever is installed is on record; and a recovery that was
-interrupted goes on in the generation that it had begun.
+`PromotionRecovered` event last. So whatever is installed is on record. A recovery that was
+interrupted goes on in the generation that it had begun; and what one has decided behind a fence,
+any other behind the same fence installs as it is.
 """
 
 import secrets
@@ -39,7 +40,7 @@ def rebuild(
     Raises:
         redis.RedisError, pynamodb.exceptions.PynamoDBException: calling again goes on.
     """
-    promotion_id = row.promotion_id
+    promotion_id, token = row.promotion_id, fence["token"]
     had_state = store.hexists(scripts.key(promotion_id, "promotion"), "state")
     reason = fence.get("doubt") or ("WRITES_LOST" if had_state else "STATE_LOST")
     conflicts = journal.conflicts(promotion_id)
@@ -47,18 +48,34 @@ def rebuild(
     late_versions = {event.version for event in late}
     folded = fold.fold(event for event in told if event.version not in late_versions)
     folded.newest = max((event.version for event in told), default=0)
+    if _is_decided(folded, token) and not conflicts:
+        return _install(promotion_id, token, folded, _newest_generation(told), store), reason
     changed = fold.fold_in(folded, [*late, *journal.parsed(conflicts)])
     offer = _settle_offer(row, folded)
     goes_on = _goes_on(told, folded)
     coupons = make_amends(folded, changed, fence["since"], fence["now"], goes_on=goes_on)
     version = folded.newest if goes_on else (folded.newest // GENERATION + 1) * GENERATION
-    decided = _decided(row, told, folded, coupons, version, fence["now"], reason, offer)
+    decided = _decided(row, told, folded, coupons, version, fence, reason, offer)
     if not journal.put_all(decided):
         return "SUPERSEDED", reason
     journal.settle(conflicts)
-    generation = decided[-1].version // GENERATION
-    earlier = [e for e in told if e.version // GENERATION == generation]
-    return _install(promotion_id, fence["token"], folded, [*earlier, *decided], store), reason
+    publish = _newest_generation([*told, *decided])
+    return _install(promotion_id, token, folded, publish, store), reason
+
+
+def _is_decided(folded: Folded, token: str) -> bool:
+    """Whether a recovery behind this fence has decided, and all that is left is to install it."""
+    base = folded.base
+    return (
+        isinstance(base, PromotionRecovered)
+        and base.version == folded.newest
+        and base.fence == token
+    )
+
+
+def _newest_generation(told: Sequence[AnyEvent]) -> list[AnyEvent]:
+    generation = told[-1].version // GENERATION
+    return [event for event in told if event.version // GENERATION == generation]
 
 
 def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
@@ -120,14 +137,14 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
     folded: Folded,
     coupons: Sequence[CouponEvent],
     version: int,
-    now: int,
+    fence: Any,
     reason: str,
     offer: dict[str, Any],
 ) -> list[Event]:
     """The recovery's events behind `version`; `folded` has them, too."""
     held, sold = folded.held, folded.sold
     counts: dict[str, Any] = {
-        "at": now,
+        "at": fence["now"],
         "stock": folded.stock,
         "available": folded.stock - held - sold,
         "held": held,
@@ -155,6 +172,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
         granted=folded.granted,
         restocks=fold.restocks_as_text(folded.restocks) or None,
         known=",".join(ranges[:_MOST_RANGES]) or "0",  # none: no version is 0
+        fence=fence["token"],
         **counts,
         **offer,
     )

@@ -217,21 +217,21 @@ def _barrier(promotion_id: str, fence: Any, store: Redis, repair: Repair) -> str
     settled_ms = fence["now"] - fence["since"] - round(settings().settle_s * 1000)
     if settled_ms < 0:
         return "functions that decided before the fence"
-    _journal_outbox(promotion_id, fence["journaled"], store)
+    _journal_outbox(promotion_id, fence, store)
     repair.dead_letters(promotion_id)
     if not repair.drained(settled_ms / 1000):
         return "events on their way to the journal"
     return ""
 
 
-def _journal_outbox(promotion_id: str, journaled: int, store: Redis) -> None:
+def _journal_outbox(promotion_id: str, fence: Any, store: Redis) -> None:
     """Put what waits in the outbox into the journal, in pieces; the fence keeps how far it is."""
-    promotion = scripts.key(promotion_id, "promotion")
+    journaled = fence["journaled"]
     while batch := outbox.waiting(promotion_id, store, _JOURNALED_AT_ONCE, behind=journaled):
         for event in batch:
             journal.append(event)
         journaled = batch[-1].version
-        store.hset(promotion, "journaled", journaled)
+        scripts.run(store, "fence", promotion_id, 0, fence["token"], "", journaled)
 
 
 def _resume(row: PromotionRow, token: str, outside: Outside) -> Recovery:

@@ -1,21 +1,24 @@
 """What a customer is answered where the store knows nothing: the tables have a word then."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from operator import attrgetter
+from typing import Any
 
 from chalicelib.commands.admit import Admission, AdmitCustomer
 from chalicelib.commands.grab import Grab, GrabCoupon
-from chalicelib.commands.missing import Verdict, verdict_on
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, Settled
 from chalicelib.commands.promotions import find_promotion
-from chalicelib.commands.recover import begin_recovery, bring_back
+from chalicelib.commands.recover import bring_back
 from chalicelib.commands.restore import restore_coupon
 from chalicelib.door import answers
 from chalicelib.door.answers import Answer
 from chalicelib.door.rate_headers import with_rates
+from chalicelib.door.served import served
 from chalicelib.queries.coupons import coupon_by_id, coupon_of
 from chalicelib.shapes import Coupon, coupon_id
 from chalicelib.wiring import outside, repair
+
+_OUTCOME: Callable[[Any], str] = attrgetter("outcome")
 
 
 def grabbed(command: GrabCoupon, grab: Callable[[], Grab]) -> Answer:
@@ -24,7 +27,7 @@ def grabbed(command: GrabCoupon, grab: Callable[[], Grab]) -> Answer:
     Only where each customer may have one: with more, the tables can't tell a repeat from a wish
     for another.
     """
-    done = _served(command.promotion_id, grab)
+    done = served(command.promotion_id, grab, _OUTCOME)
     if isinstance(done, Grab):
         return with_rates(answers.grabbed(done), done.rates)
     if done == "UNKNOWN_PROMOTION":
@@ -38,7 +41,7 @@ def grabbed(command: GrabCoupon, grab: Callable[[], Grab]) -> Answer:
 
 def admitted(command: AdmitCustomer, admit: Callable[[], Admission]) -> Answer:
     """The answer to a request for a token: that of a grab, where there is none to give."""
-    done = _served(command.promotion_id, admit)
+    done = served(command.promotion_id, admit, _OUTCOME)
     if isinstance(done, Admission):
         return with_rates(answers.admitted(done), done.rates)
     return answers.problem(done)
@@ -51,7 +54,7 @@ def settled(command: PayCoupon | GiveBackCoupon, settle: Callable[[], Settled]) 
     store has let go of, a week after its end, is brought back first: a payment must be on record.
     Where the store can't serve, a repeat of what the tables have is answered with the coupon.
     """
-    done = _served(command.promotion_id, settle)
+    done = served(command.promotion_id, settle, _OUTCOME)
     if isinstance(done, Settled) and done.outcome != "UNKNOWN_COUPON":
         return answers.settled(done)
     held = coupon_by_id(command.customer_id, coupon_id(command.promotion_id, command.number))
@@ -78,21 +81,3 @@ def _is_repeat(command: PayCoupon | GiveBackCoupon, held: Coupon) -> bool:
         return held.state == "RELEASED"
     same = command.payment_reference in (None, held.payment_reference)
     return held.state == "PAID" and same
-
-
-Done = TypeVar("Done", Grab, Admission, Settled)
-
-
-def _served(promotion_id: str, ask: Callable[[], Done]) -> Done | Verdict:
-    """What the store answers, or the table's word on a promotion that it does not know.
-
-    A recovery is on its way when this is RECOVERING; if none is needed, the store is asked again.
-    """
-    done = ask()
-    if done.outcome != "UNKNOWN":
-        return done
-    verdict = verdict_on(promotion_id)
-    if verdict != "RECOVERING" or begin_recovery(promotion_id, outside()):
-        return verdict
-    done = ask()
-    return done if done.outcome != "UNKNOWN" else verdict

@@ -10,12 +10,12 @@ from chalicelib import clients, telemetry
 from chalicelib.clients import AWS_ERRORS, STORE_ERRORS
 from chalicelib.commands.create_promotion import Creation
 from chalicelib.commands.decision import NotOnRecord
-from chalicelib.commands.missing import verdict_on
 from chalicelib.commands.promotions import PromotionRow, find_promotion
 from chalicelib.commands.reconcile import Difference, to_json
 from chalicelib.commands.standing import Standing, standings
 from chalicelib.door import answers
 from chalicelib.door.answers import Answer
+from chalicelib.door.served import served
 from chalicelib.events import GENERATION
 from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.queries.promotions import projected_rows
@@ -70,10 +70,9 @@ def _seen(rows: Sequence[PromotionRow]) -> Iterator[_Seen]:
         yield row, standing, projected.get(row.promotion_id)
 
 
-def changed(promotion_id: str, outcome: str, *, cancelled: bool = False) -> Answer:
+def changed(promotion_id: str, change: Callable[[], str], *, cancelled: bool = False) -> Answer:
     """The promotion after a change; a refusal by its word, and by the table if unknown."""
-    if outcome == "UNKNOWN":
-        outcome = verdict_on(promotion_id)
+    outcome = served(promotion_id, change, str)
     if outcome in ("EDITED", "RESTOCKED", "REPEATED") or (cancelled and outcome == "CANCELLED"):
         return show_row(promotion_id)
     return answers.problem("ALREADY_STARTED" if outcome == "ON_SALE" else outcome)

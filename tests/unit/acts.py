@@ -101,14 +101,19 @@ def without_journal(outside: Outside) -> Outside:
 
 
 def messages(queue: str) -> list[AnyEvent]:
+    """Take all events of a queue of the account."""
+    return [events.parse(body) for body in bodies(queue)]
+
+
+def bodies(queue: str) -> list[str]:
     """Take all messages of a queue of the account."""
     url = clients.sqs().get_queue_url(QueueName=f"seckill-local-{queue}")["QueueUrl"]
-    found: list[AnyEvent] = []
+    found: list[str] = []
     while (
         got := clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages")
     ):
         for message in got:
-            found.append(events.parse(message["Body"]))
+            found.append(message["Body"])
             clients.sqs().delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return found
 

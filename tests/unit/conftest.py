@@ -35,6 +35,7 @@ from chalicelib.projections.active_promotions import ActivePromotionRow
 from chalicelib.projections.coupons import CouponRow
 from chalicelib.publisher import BrokerUnavailable
 from chalicelib.timers import Timer
+from simulate.lab import Lab, open_lab
 
 TABLES = (PromotionRow, EventRow, CouponRow, ActivePromotionRow, ItemRow, ConflictRow)
 PROJECTED = ("journal", "coupons", "active-promotions")
@@ -271,6 +272,15 @@ def http(aws: None) -> Callable[..., Http]:
         return Http(answer["statusCode"], json.loads(answer["body"]), answer["headers"])
 
     return ask
+
+
+@pytest.fixture
+def lab(store_url: str) -> Iterator[Lab]:
+    """The simulator's lab; all histories use the same ids and keys, so the store is empty."""
+    with Redis.from_url(store_url) as store:
+        store.flushdb()
+    with open_lab(store_url) as made:
+        yield made
 
 
 def create(http: Callable[..., Http], offer: dict[str, Any], **more: Any) -> str:

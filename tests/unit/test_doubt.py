@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from chalicelib import config, journal
+from chalicelib import config, journal, timers
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
 from chalicelib.commands.reconcile import audit, reconcile
@@ -15,7 +15,7 @@ from chalicelib.commands.wake import wake_promotion
 from chalicelib.projections import coupons
 from chalicelib.timers import DOUBT, Timer
 from chalicelib.wiring import read_tables
-from tests.unit.acts import fail_over, grab, messages, pay, recover, restock
+from tests.unit.acts import bodies, fail_over, grab, messages, pay, recover, restock
 from tests.unit.conftest import Http, create, state_of
 from tests.unit.test_recover import wipe
 from tests.unit.world import World, world
@@ -118,3 +118,24 @@ def test_recovering_is_answered_only_while_a_recovery_runs(
         answer = http("POST", f"/command/coupons/{sale}-1/payment", payment)
         assert (answer.status, answer.body["state"]) == (200, "PAID")
         wake_promotion(Timer(sale, DOUBT), outside, repair)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/stock", {"add": 1}),
+        ("DELETE", "", None),
+        ("PUT", "", {}),
+    ],
+)
+def test_an_operator_who_is_told_recovering_has_begun_the_recovery(
+    http: Callable[..., Http], offer: dict[str, Any], store: Redis,
+    method: str, path: str, body: dict[str, Any] | None,
+) -> None:  # fmt: skip
+    sale = create(http, offer, publishTime=0)
+    wipe(store, sale)
+    sent = offer if body == {} else body
+    answer = http(method, f"/admin/promotions/{sale}{path}", sent)
+    assert (answer.status, answer.body["code"]) == (503, "RECOVERING")
+    assert "recovering" in state_of(store, sale)
+    assert Timer(sale, DOUBT) in [timers.parse(body) for body in bodies("timers")]

@@ -55,7 +55,6 @@ def memory(store: Redis, sale: str) -> dict[str, Any]:
         "revision",
         "lifted",
         "edits",
-        "journaled",
     ):
         state.pop(volatile, None)
     for name in state:

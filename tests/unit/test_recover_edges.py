@@ -40,10 +40,9 @@ def test_what_is_over_and_let_go_of_is_not_recovered(
     assert state_of(store, sale) == {}
 
 
-def test_what_an_interrupted_recovery_has_built_goes_away_by_itself(
-    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_what_an_interrupted_recovery_has_built_goes_away_and_its_decisions_are_kept(
+    live: Live, store: Redis, broker: Broker, outside: Outside, repair: Repair
+) -> None:
     sale = live(hold_seconds=60)
     grab(sale, "alice", outside)
     journal_all(broker)
@@ -55,12 +54,18 @@ def test_what_an_interrupted_recovery_has_built_goes_away_by_itself(
             raise ConnectionResetError
         return real(store, name)
 
-    monkeypatch.setattr(scripts, "script", dies)
-    with pytest.raises(ConnectionResetError):
-        recover_promotion(sale, outside, repair)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scripts, "script", dies)
+        with pytest.raises(ConnectionResetError):
+            recover_promotion(sale, outside, repair)
     built = set(store.scan_iter(match=f"seckill:{{{sale}}}:*:*"))
     assert len(built) == 4
     assert all(0 < store.ttl(key) <= 3600 for key in built)
+    decided = list(journal.read(sale))
+    assert recover_promotion(sale, outside, repair).outcome == "RECOVERED"
+    assert list(journal.read(sale)) == decided
+    assert state_of(store, sale)["version"] == str(decided[-1].version)
+    assert grab(sale, "alice", outside) == "REPEATED"
 
 
 def test_a_cancellation_that_only_the_table_knows_stays(

@@ -1,7 +1,7 @@
 """Random histories break no rule. Those of a broken program do, and are shrunk to a few steps."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from simulate.chance import history
 from simulate.effects import Died, Effects, Process
 from simulate.evidence import Answer
 from simulate.judge import judge
-from simulate.lab import Lab, open_lab
+from simulate.lab import Lab
 from simulate.run import Play, play, shrunk
 from simulate.shrink import shrink
 from simulate.steps import (
@@ -37,12 +37,6 @@ from simulate.world import World
 
 HISTORIES = 200
 GROUPS = 8
-
-
-@pytest.fixture
-def lab(store_url: str) -> Iterator[Lab]:
-    with open_lab(store_url) as lab:
-        yield lab
 
 
 @pytest.mark.parametrize("group", range(GROUPS))

@@ -5,12 +5,10 @@ what each process returned. ANY stands for each of a process's calls: which one 
 the program.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
 from simulate.judge import judge
-from simulate.lab import Lab, open_lab
+from simulate.lab import Lab
 from simulate.run import play
 from simulate.steps import read_script
 
@@ -92,7 +90,6 @@ Restock(add=2, key='k')
 Sale(stock=2, opens_s=3600, limit=3)
 Edit(stock=2, limit=1, hold_s=60, fault=Fault(kind='dies', at=ANY))
 Grab()
-Sweep()
 Wipe()
 """,
     "a conflict that comes after the recovery is settled": """
@@ -268,12 +265,6 @@ Sweep(); Time(ms=11000); Sweep()
 RollBack()
 """,
 }
-
-
-@pytest.fixture
-def lab(store_url: str) -> Iterator[Lab]:
-    with open_lab(store_url) as lab:
-        yield lab
 
 
 @pytest.mark.parametrize("name", HISTORIES)

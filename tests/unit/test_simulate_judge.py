@@ -1,6 +1,6 @@
 """A judge that finds nothing proves nothing: each rule is broken here, once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from simulate.evidence import Evidence
 from simulate.fold import GENERATION
 from simulate.judge import RULES, judge
-from simulate.lab import Lab, open_lab
+from simulate.lab import Lab
 from simulate.run import play
 from simulate.steps import read_script
 
@@ -29,12 +29,6 @@ Cancel()
 Pay(who='carol', reference='visa-2')
 """
 Change = Callable[[Evidence], Evidence]
-
-
-@pytest.fixture
-def lab(store_url: str) -> Iterator[Lab]:
-    with open_lab(store_url) as lab:
-        yield lab
 
 
 @pytest.fixture
