@@ -192,13 +192,13 @@ def _fence(promotion_id: str, expected: int, doubt: str, store: Redis) -> script
 
 
 def _come_again(promotion_id: str, now: int, outside: Outside) -> None:
-    """Go on in a second, most of which the message waits in its queue.
+    """Go on in a second, in which the message waits in its queue.
 
     However many look at it, one timer is enough.
     """
     armed = scripts.key(promotion_id, "going_on")
     if outside.store.set(armed, 1, nx=True, px=_AGAIN_MS - EARLY_MS):
-        outside.arm(Timer(promotion_id, now + _AGAIN_MS + EARLY_MS), now)
+        outside.arm(Timer(promotion_id, now + _AGAIN_MS), now - EARLY_MS)
 
 
 def _expected_version(promotion_id: str) -> int:
