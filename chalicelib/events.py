@@ -94,7 +94,7 @@ class PromotionStarted(Event):
     """The sale opened. Carries the whole offer, so that the read side needs nothing else.
 
     `admission` is "token" where grabs need one; None where it is open. `revision` counts the
-    edits and restocks that are in it.
+    edits and restocks that are in it; `restocks` has the latter as "<key>=<added>", joined by ";".
     """
 
     discount: Decimal
@@ -106,6 +106,7 @@ class PromotionStarted(Event):
     item_id: str | None = None
     admission: str | None = None
     revision: int | None = None
+    restocks: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

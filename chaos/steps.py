@@ -7,7 +7,6 @@ from chaos.recoveries import name
 # What may become of a coupon while the sale goes on; None is one that the sale did not know before.
 _MOVES = {
     (None, "GRABBED"),
-    ("GRABBED", "GRABBED"),
     ("GRABBED", "PAID"),
     ("GRABBED", "RELEASED"),
     ("RELEASED", "PAID"),
@@ -21,6 +20,11 @@ def move(folded: Folded, event: Event, findings: Findings) -> None:
     """Fold an event of a coupon."""
     coupon, state = key_of(event), state_of(event)
     before = folded.coupons.get(coupon)
+    if _is_of_second_payment(event):
+        if not folded.unsure and (before is None or state_of(before) != "PAID"):
+            findings.add("journal: a second payment of what is not paid for", name(event))
+        folded.lives.setdefault(coupon, []).append(event)
+        return
     if not folded.unsure:
         _check_move(folded, before, event, findings)
     if before:
@@ -51,14 +55,25 @@ def _check_move(folded: Folded, before: Event | None, event: Event, findings: Fi
         # Only what the sale had forgotten may come back, as whatever has become of it.
         if key_of(event) not in folded.restored:
             findings.add("journal: a coupon came back that nobody had", name(event))
-    elif (was, state) not in _MOVES or (
-        was == state == "GRABBED" and event["type"] != "CouponExtended"
-    ):
+    elif not _may_become(was, event, folded.lives.get(key_of(event), [])):
         findings.add("journal: a coupon went the wrong way", f"{was} to {state}, {name(event)}")
     if before is not None:
         _check_same_coupon(folded, before, event, findings)
     if state == "GRABBED":
         _check_grab(folded, event, findings, fresh=fresh)
+
+
+def _may_become(was: str | None, event: Event, life: list[Event]) -> bool:
+    if was == state_of(event) == "PAID":  # told again, behind the refund of a second payment
+        return _is_of_second_payment(life[-1])
+    if was == state_of(event) == "GRABBED":
+        return bool(event["type"] == "CouponExtended")
+    return (was, state_of(event)) in _MOVES
+
+
+def _is_of_second_payment(event: Event) -> bool:
+    """True of a refund that changes nothing of its coupon: another payment has paid for that."""
+    return bool(event.get("reason") == "ALREADY_PAID")
 
 
 def _check_same_coupon(folded: Folded, before: Event, event: Event, findings: Findings) -> None:

@@ -54,7 +54,7 @@ class Folded:
         """Fold the next event in; events come in order of version."""
         self.newest = event
         type_ = event["type"]
-        if type_ in STATES:
+        if type_ in STATES and not is_of_second_payment(event):
             self.coupons[event["customerId"], event["number"]] = event
         elif type_ == "PromotionStarted":
             self.started = event
@@ -76,6 +76,11 @@ def fold(events: Iterable[Row]) -> Folded:
     for event in events:
         folded.add(event)
     return folded
+
+
+def is_of_second_payment(event: Row) -> bool:
+    """True of a refund that changes nothing of its coupon: another payment has paid for that."""
+    return event.get("reason") == "ALREADY_PAID"
 
 
 def state_of(event: Row) -> str:

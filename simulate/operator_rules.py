@@ -40,7 +40,9 @@ def _as_they_happened(case: Case, *kinds: str) -> list[Answer]:
 
 def _after(case: Case, stocks: _Stocks, answer: Answer) -> _Stocks:
     done = answer.outcome in _DONE[answer.what]
-    if not done and answer.outcome:
+    # What the store does not know any more when it is sent again was perhaps done the first time.
+    perhaps = not answer.outcome or (answer.outcome == "UNKNOWN" and answer.met)
+    if not done and not perhaps:
         return stocks
     if answer.what == "edit":
         changed = {(answer.asked["stock"], restocks) for _, restocks in stocks}

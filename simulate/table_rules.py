@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from simulate.case import Case
-from simulate.fold import state_of
+from simulate.fold import ENDS, state_of
 
 # Row of the coupons table <- the coupon's newest event.
 _COUPON = ("version", "number", "grabbedAt", "deadline", "paidAt", "paymentReference", "discount",
@@ -91,9 +91,9 @@ def _end(case: Case) -> Iterator[str]:
     if row is None or "live" in row:
         return
     ends = {
-        event["reason"]
+        event["reason" if event["type"] in ENDS else "closedAs"]
         for event in case.evidence.journal
-        if event["type"] in ("PromotionFinished", "PromotionCancelled")
+        if event["type"] in ENDS or "closedAs" in event
     }
     if ends and row.get("closedAs") not in ends:
         yield f"it is closed as {row.get('closedAs')}, not {sorted(ends)}"

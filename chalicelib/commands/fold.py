@@ -116,8 +116,7 @@ def _fold_one(folded: Folded, event: Event) -> None:
         folded.closed_stock = event.stock
     elif isinstance(event, PromotionStarted):
         if folded.base is None or not folded.started:
-            folded.base = event
-            folded.stock = event.stock
+            _begin_with(folded, event)
     elif isinstance(event, PromotionRestocked):
         add_restock(folded, event)
     elif isinstance(event, PromotionEnded):
@@ -125,6 +124,12 @@ def _fold_one(folded: Folded, event: Event) -> None:
             _close(folded, event)
     elif isinstance(event, CouponEvent):
         _fold_coupon(folded, event)
+
+
+def _begin_with(folded: Folded, start: PromotionStarted) -> None:
+    folded.base = start
+    folded.stock = start.stock
+    folded.restocks |= restocks_in_text(start.restocks or "")
 
 
 def _fold_coupon(folded: Folded, event: CouponEvent) -> None:
@@ -138,8 +143,10 @@ def _fold_coupon(folded: Folded, event: CouponEvent) -> None:
         folded.second_payments.append(event)
         folded.disputed.add(place)
     elif there is None or _outweighs(event, there):
-        folded.coupons[place] = event
         folded.overruled.discard(place)
+        if there is not None and event.state == there.state == "PAID":
+            event = _with_reference(folded, event, there)
+        folded.coupons[place] = event
     else:
         folded.overruled.add(place)
 
@@ -151,6 +158,14 @@ def _pays_twice(folded: Folded, event: CouponEvent, there: CouponEvent) -> bool:
     return (
         both_paid and event.payment_reference is not None and event.payment_reference not in noted
     )
+
+
+def _with_reference(folded: Folded, event: CouponEvent, there: CouponEvent) -> CouponEvent:
+    """A payment that is told without a reference is the one whose reference is known."""
+    if event.payment_reference is not None or there.payment_reference is None:
+        return event
+    folded.overruled.add((event.customer_id, event.number))
+    return replace(event, payment_reference=there.payment_reference)
 
 
 def _is_refund_of(refund: RefundRecorded, payment: CouponEvent) -> bool:
@@ -274,8 +289,7 @@ def fold_in(folded: Folded, witnesses: Iterable[AnyEvent]) -> set[Place]:
             add_restock(folded, event)
         elif isinstance(event, PromotionStarted):
             if folded.base is None:
-                folded.base = event
-                folded.stock = event.stock
+                _begin_with(folded, event)
         elif isinstance(event, PromotionCancelled):
             _close(folded, event)
     return changed

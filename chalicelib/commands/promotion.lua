@@ -177,6 +177,20 @@ local function release_overdue(promotion, now)
   end
 end
 
+-- The restocks so far as an event has them, "<key>=<added>" joined by ";"; nil for none.
+local function restocks_as_text()
+  local found = {}
+  local fields = redis.call('HGETALL', KEYS[1])
+  for i = 1, #fields, 2 do
+    local key = string.match(fields[i], '^restock:(.+)$')
+    if key then
+      found[#found + 1] = key .. '=' .. string.match(fields[i + 1], '^%d+')
+    end
+  end
+  table.sort(found)
+  return found[1] and table.concat(found, ';')
+end
+
 -- Move the promotion to `now`: start what is due, release what is overdue, finish what is past
 -- its end. Every script does this first.
 local function advance(promotion, now)
@@ -192,6 +206,7 @@ local function advance(promotion, now)
     append(event, 'itemId', redis.call('HGET', KEYS[1], 'item_id'))
     append(event, 'admission', promotion.admission == 'token' and 'token')
     append(event, 'revision', tonumber(redis.call('HGET', KEYS[1], 'revision') or 0))
+    append(event, 'restocks', restocks_as_text())
   end
   if promotion.hold_ms > 0 then
     release_overdue(promotion, now)

@@ -131,6 +131,13 @@ def test_a_good_run_passes(evidence: Evidence) -> None:
     assert found_in(evidence) == ""
 
 
+def test_a_second_payment_that_is_refunded_passes(evidence: Evidence) -> None:
+    second = PAID | {"paymentReference": "visa-2", "reason": "ALREADY_PAID"}
+    insert(8, "RefundRecorded", (5, 3, 1, 1), **ALICE, **second)(evidence)
+    insert(9, "CouponPaid", (5, 3, 1, 1), **ALICE, **PAID)(evidence)
+    assert not [found for found in check(evidence).found if found.startswith("journal")]
+
+
 def test_violations_are_counted_and_the_first_named(evidence: Evidence) -> None:
     evidence["ended"] = [f"part {number}" for number in range(7)]
     findings = check(evidence)
@@ -293,6 +300,14 @@ CASES: dict[str, tuple[Callable[[Evidence], Any], str]] = {
     "two refunds of a payment": (
         insert(10, "RefundRecorded", (5, 4, 0, 1), **BOB, **REFUND),
         "one payment with two refunds",
+    ),
+    "a second payment without a first": (
+        insert(10, "RefundRecorded", (5, 4, 0, 1), **BOB, **REFUND | {"reason": "ALREADY_PAID"}),
+        "a second payment of what is not paid for",
+    ),
+    "paid for twice": (
+        insert(8, "CouponPaid", (5, 3, 1, 1), **ALICE, **PAID),
+        "went the wrong way: 1 (PAID to PAID",
     ),
     "taken and to be given back": (
         lambda e: (e["journal"].insert(4, event(5, "RefundRecorded", (3, 0, 2, 1), **ALICE, **PAID,

@@ -264,6 +264,42 @@ Grab()
 Sweep(); Time(ms=11000); Sweep()
 RollBack()
 """,
+    "the refund of a second payment changes nothing of its coupon": """
+Sale(hold_s=1)
+Consumer(mode='fails')
+Grab()
+Pay()
+Wipe()
+Sweep(); Time(ms=11000); Sweep()
+Grab()
+Pay(reference=None)
+""",
+    "a payment without a reference leaves the reference of another story": """
+Sale(stock=2, hold_s=1)
+Snapshot()
+Grab()
+Pay()
+RollBack(by='hand')
+Restock()
+Grab()
+Pay(reference=None)
+""",
+    "the key of a restock before the start is known after a recovery": """
+Sale(opens_s=1)
+Restock(key='k1')
+Time(ms=1250)
+Grab()
+Wipe()
+Sweep(); Time(ms=11000); Sweep()
+Restock(key='k1')
+""",
+    "what is sold out in one story and cancelled in another is cancelled": """
+Sale()
+Snapshot()
+Grab()
+RollBack(by='hand')
+Cancel()
+""",
 }
 
 
