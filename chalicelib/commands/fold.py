@@ -139,7 +139,9 @@ def _fold_coupon(folded: Folded, event: CouponEvent) -> None:
     _note_reference(folded, event)
     if isinstance(event, RefundRecorded):
         folded.second_payments = [p for p in folded.second_payments if not _is_refund_of(event, p)]
-    if pays_twice:
+    if pays_twice and isinstance(event, RefundRecorded):  # its record is this event
+        folded.overruled.add(place)
+    elif pays_twice:
         folded.second_payments.append(event)
         folded.disputed.add(place)
     elif there is None or _outweighs(event, there):
@@ -152,11 +154,18 @@ def _fold_coupon(folded: Folded, event: CouponEvent) -> None:
 
 
 def _pays_twice(folded: Folded, event: CouponEvent, there: CouponEvent) -> bool:
-    """Whether a store that had gone back took another payment for a coupon that was paid for."""
+    """Whether a store that had gone back took another payment for a coupon that was paid for.
+
+    That late payments have a refund each is no other story.
+    """
     noted = folded.references.get((event.customer_id, event.number), ())
-    both_paid = event.state == there.state == "PAID"
     return (
-        both_paid and event.payment_reference is not None and event.payment_reference not in noted
+        _is_money(event)
+        and _is_money(there)
+        and "PAID" in (event.state, there.state)
+        and not _is_of_second_payment(event)
+        and event.payment_reference is not None
+        and event.payment_reference not in noted
     )
 
 
@@ -313,6 +322,10 @@ def _is_money(event: CouponEvent) -> bool:
     return event.state in ("PAID", "REFUND_DUE")
 
 
+def _is_of_second_payment(event: CouponEvent) -> bool:
+    return isinstance(event, RefundRecorded) and event.reason == "ALREADY_PAID"
+
+
 def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:
     """Money decides within a generation; what a recovery has settled stands above all before.
 
@@ -321,7 +334,7 @@ def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:
 
     def weight(told: CouponEvent) -> tuple[int, int, int]:
         money = {"PAID": 1, "REFUND_DUE": 2}.get(told.state, 0)
-        if isinstance(told, RefundRecorded) and told.reason == "ALREADY_PAID":
+        if _is_of_second_payment(told):
             money = 0
         return (told.version // GENERATION, money, told.version)
 

@@ -173,3 +173,16 @@ def dropping_first_reply(target: tuple[str, int]) -> Iterator[str]:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         listener.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+def test_a_broker_that_is_away_is_tried_once(
+    promotion: Install, store: Redis, outside: Outside, broker: Broker,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    sale = promotion(stock=30)
+    for n in range(25):
+        grab_coupon(GrabCoupon(sale, f"c-{n}"), outside)
+    broker.away = True
+    capsys.readouterr()
+    assert not outbox.publish(broker.published, sale, store, broker)
+    assert len(metrics(capsys.readouterr().out, "publish_failed")) == 1

@@ -8,6 +8,7 @@ from redis import Redis
 
 from chalicelib import config, journal
 from chalicelib.commands import scripts
+from chalicelib.commands.amends import make_amends
 from chalicelib.commands.decision import Outside, decide
 from chalicelib.commands.edit_promotion import RestockPromotion, cancel_promotion, restock_promotion
 from chalicelib.commands.fold import Folded, fold, fold_in
@@ -15,6 +16,7 @@ from chalicelib.commands.pay import PayCoupon, pay_coupon
 from chalicelib.commands.promotions import close_promotion, note_end
 from chalicelib.commands.recover import Repair, recover_promotion
 from chalicelib.events import (
+    GENERATION,
     CouponEvent,
     Event,
     PromotionEnded,
@@ -133,6 +135,20 @@ def told(live: Live, broker: Broker, outside: Outside) -> list[Event]:
     restock_promotion(RestockPromotion(sale, 3, "monday"), outside)
     cancel_promotion(sale, outside)
     return [event for event in broker.published if isinstance(event, Event)]
+
+
+def test_a_recovery_that_goes_on_extends_no_hold_a_second_time(
+    live: Live, broker: Broker, outside: Outside
+) -> None:
+    sale = live(stock=5, hold_seconds=600)
+    grab(sale, "alice", outside)
+    folded = fold(broker.published)
+    [extended] = make_amends(folded, set(), 1000, 4000, goes_on=False)
+    written = replace(extended, version=GENERATION + 1)
+    folded = fold([*broker.published, written])
+    assert make_amends(folded, set(), 1000, 9000, goes_on=True) == []
+    [again] = make_amends(folded, set(), 1000, 4000, goes_on=False)
+    assert (again.deadline or 0) - (written.deadline or 0) == 3000
 
 
 def counted(folded: Folded) -> tuple[int, int, int]:

@@ -284,6 +284,15 @@ Restock()
 Grab()
 Pay(reference=None)
 """,
+    "a refund of another story leaves the payment that has a unit": """
+Sale(hold_s=1)
+Grab()
+Snapshot()
+Pay(reference='visa-2')
+RollBack(by='hand')
+Time(ms=600000)
+Pay()
+""",
     "the key of a restock before the start is known after a recovery": """
 Sale(opens_s=1)
 Restock(key='k1')
