@@ -1,9 +1,9 @@
 """What operators were answered, against the journal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from simulate.case import Case
-from simulate.evidence import Answer
+from simulate.evidence import Answer, Row
 
 _DONE = {
     "create": ("CREATED", "REPEATED"),
@@ -79,9 +79,20 @@ def _may_be_forgotten(case: Case, answer: Answer) -> bool:
     evidence, started = case.evidence, case.folded.started
     if answer.what == "edit":
         return evidence.by_hand
-    key = answer.asked["key"]
-    told = key and any(e.get("requestKey") == key for e in [*evidence.journal, *evidence.conflicts])
-    return evidence.by_hand and not told and (started is None or answer.began <= started["at"])
+    if not evidence.by_hand:
+        return False
+    recovered_over = any("closedAs" in event for event in evidence.journal)
+    if recovered_over and not _tells(evidence.journal, answer.asked["key"]):
+        return True  # what another story has added to a sale that is over adds nothing
+    told = _tells([*evidence.journal, *evidence.conflicts], answer.asked["key"])
+    return not told and (started is None or answer.began <= started["at"])
+
+
+def _tells(events: Iterable[Row], key: str | None) -> bool:
+    return any(
+        event["type"] == "PromotionRestocked" and key is not None and event["requestKey"] == key
+        for event in events
+    )
 
 
 def _offer(case: Case) -> Iterator[str]:

@@ -8,7 +8,8 @@
 -- ARGV[4]        why its state is wrong although it looks healthy; "" or none for no doubt. The fence keeps
 --                it, so that no later step of the recovery trusts the state.
 -- ARGV[5]        up to which version the outbox is in the journal. Then no fence is put up: the one with
---                this token keeps it
+--                this token keeps it; "" or none otherwise
+-- ARGV[6]        revision that the table knows, if it was read: an offer below it is stale
 -- Returns {outcome, {token, since, now, journaled, doubt}, {}}
 --   FENCED   it is, by this call or one before; since when (ms), up to which version its outbox is
 --            in the journal, and the doubt if there is one
@@ -18,13 +19,16 @@
 local FENCE_LIVES_S = 86400
 
 local now, doubt = now_ms(), ARGV[4] or ''
-local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'recovering', 'history', 'granted')
+local journaled = ARGV[5] ~= '' and ARGV[5]
+local found = redis.call('HMGET', KEYS[1], 'state', 'version', 'recovering', 'history', 'granted',
+  'revision')
 local same_history = not found[4] or found[4] == history()
-if ARGV[5] and found[3] ~= ARGV[3] then
+if journaled and found[3] ~= ARGV[3] then
   return {'SUPERSEDED', {}, {}}
 end
 if doubt == '' and not found[3] and same_history and found[1]
-  and tonumber(found[2]) >= tonumber(ARGV[2]) and not lost_customers(found[5]) then
+  and tonumber(found[2]) >= tonumber(ARGV[2]) and tonumber(found[6] or 0) >= tonumber(ARGV[6] or 0)
+  and not lost_customers(found[5]) then
   return {'HEALTHY', {'token', '', 'since', now, 'now', now}, {}}
 end
 if not found[3] or not same_history then
@@ -40,8 +44,8 @@ end
 if doubt ~= '' then
   redis.call('HSET', KEYS[1], 'doubt', doubt)
 end
-if ARGV[5] then
-  redis.call('HSET', KEYS[1], 'journaled', ARGV[5])
+if journaled then
+  redis.call('HSET', KEYS[1], 'journaled', journaled)
 end
 local fence = redis.call('HMGET', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'doubt')
 -- A clock that was set back must not make anybody wait for the time of before.

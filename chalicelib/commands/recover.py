@@ -111,7 +111,8 @@ def recover_row(
         redis.RedisError, pynamodb.exceptions.PynamoDBException: see `recover_promotion`.
     """
     promotion_id = row.promotion_id
-    fence = _fence(promotion_id, _expected_version(promotion_id), doubt, outside.store)
+    expected = _expected_version(promotion_id), int(row.revision)
+    fence = _fence(promotion_id, expected, doubt, outside.store)
     if fence.outcome == "HEALTHY":
         finish_recovery(promotion_id, outside, repair)
         return Recovery("HEALTHY")
@@ -162,7 +163,7 @@ def begin_recovery(promotion_id: str, outside: Outside) -> bool:
     asked = scripts.key(promotion_id, "asked")
     if not outside.store.set(asked, 1, nx=True, ex=_ASKED_AGAIN_S):
         return True
-    if _fence(promotion_id, 0, "", outside.store).outcome == "HEALTHY":
+    if _fence(promotion_id, (0, 0), "", outside.store).outcome == "HEALTHY":
         outside.store.delete(asked)
         return False
     outside.arm(Timer(promotion_id, DOUBT), 0)
@@ -187,8 +188,11 @@ def finish_recovery(promotion_id: str, outside: Outside, repair: Repair) -> None
         scripts.run(outside.store, "rebuild", promotion_id, "DONE", str(wanted))
 
 
-def _fence(promotion_id: str, expected: int, doubt: str, store: Redis) -> scripts.Reply:
-    return scripts.run(store, "fence", promotion_id, expected, secrets.token_hex(8), doubt)
+def _fence(promotion_id: str, expected: tuple[int, int], doubt: str, store: Redis) -> scripts.Reply:
+    """Fence it unless it is healthy: its version and revision are at least as expected."""
+    version, revision = expected
+    token = secrets.token_hex(8)
+    return scripts.run(store, "fence", promotion_id, version, token, doubt, "", revision)
 
 
 def _come_again(promotion_id: str, now: int, outside: Outside) -> None:

@@ -8,10 +8,11 @@ from redis import Redis
 from chalicelib import clients, events, journal
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import Outside
-from chalicelib.commands.edit_promotion import RestockPromotion, restock_promotion
+from chalicelib.commands.edit_promotion import RestockPromotion, cancel_promotion, restock_promotion
 from chalicelib.commands.fold import fold
 from chalicelib.commands.grab import GrabCoupon, grab_coupon
 from chalicelib.commands.pay import GiveBackCoupon, PayCoupon, give_back_coupon, pay_coupon
+from chalicelib.commands.promotions import PromotionRow
 from chalicelib.commands.recover import recover_promotion
 from chalicelib.events import AnyEvent
 from tests.unit.world import World
@@ -40,6 +41,17 @@ def recover(world: World, sale: str, *, doubted: bool = False) -> str:
     outcome = recover_promotion(sale, world.outside, world.repair, doubted=doubted).outcome
     world.deliver()
     return outcome
+
+
+def let_go_of(world: World) -> str:
+    """A sale that is cancelled, and let go of; alice has given her coupon back."""
+    sale = world.sale(stock=2, hold_seconds=600)
+    grab(world, sale, "alice")
+    give_back(world, sale, 1, "alice")
+    cancel_promotion(sale, world.outside)
+    world.settle()
+    assert PromotionRow.get(sale).live is None
+    return sale
 
 
 def wipe(world: World, sale: str) -> None:

@@ -9,15 +9,14 @@ from redis import Redis
 from chalicelib import journal
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import NotOnRecord, Outside
-from chalicelib.commands.edit_promotion import cancel_promotion
 from chalicelib.commands.pay import PayCoupon, pay_coupon
 from chalicelib.commands.promotions import PromotionRow
 from chalicelib.commands.recover import Repair, bring_back
 from chalicelib.commands.sweep import sweep
 from chalicelib.projections import coupons
 from tests.unit.acts import (
-    give_back,
     grab,
+    let_go_of,
     messages,
     pay,
     told,
@@ -33,14 +32,7 @@ __all__ = ["world"]
 
 @pytest.fixture
 def sale(world: World) -> str:
-    """Cancelled, and let go of; alice has given her coupon back."""
-    made = world.sale(stock=2, hold_seconds=600)
-    grab(world, made, "alice")
-    give_back(world, made, 1, "alice")
-    cancel_promotion(made, world.outside)
-    world.settle()
-    assert PromotionRow.get(made).live is None
-    return made
+    return let_go_of(world)
 
 
 def is_settled(world: World, sale: str) -> bool:

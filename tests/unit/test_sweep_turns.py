@@ -24,7 +24,7 @@ from chalicelib.events import GENERATION, AnyEvent, CouponExtended, parse
 from chalicelib.publisher import BrokerUnavailable
 from chalicelib.tables import refused_by_condition
 from chalicelib.timers import DOUBT, Timer
-from tests.unit.conftest import Broker
+from tests.unit.conftest import Broker, metrics
 from tests.unit.test_recover import grab, journal_all, wipe
 from tests.unit.test_sweep import HOUR_MS, live
 
@@ -128,12 +128,13 @@ def test_an_idle_promotion_costs_one_call_of_the_store_and_none_of_the_tables(
 
 def test_looks_that_run_out_of_time_go_on_behind_where_they_stopped(
     live: Live, outside: Outside, repair: Repair, looked_at: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(sweep, "_LOOKS_S", 0.0)
     ids = sales(live)
     for _ in range(math.ceil(MANY / 3)):
         assert sweep.sweep(outside, repair).promotions == 3
+    assert metrics(capsys.readouterr().out, "sweep_looks_unfinished")
     assert sorted(looked_at) == sorted(ids)
 
 
