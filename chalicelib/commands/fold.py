@@ -146,7 +146,7 @@ def _fold_coupon(folded: Folded, event: CouponEvent) -> None:
         folded.disputed.add(place)
     elif there is None or _outweighs(event, there):
         folded.overruled.discard(place)
-        if there is not None and event.state == there.state == "PAID":
+        if there is not None and _is_money(event) and _is_money(there):
             event = _with_reference(folded, event, there)
         folded.coupons[place] = event
     else:
@@ -170,7 +170,7 @@ def _pays_twice(folded: Folded, event: CouponEvent, there: CouponEvent) -> bool:
 
 
 def _with_reference(folded: Folded, event: CouponEvent, there: CouponEvent) -> CouponEvent:
-    """A payment that is told without a reference is the one whose reference is known."""
+    """Money that is told without a reference is the payment whose reference is known."""
     if event.payment_reference is not None or there.payment_reference is None:
         return event
     folded.overruled.add((event.customer_id, event.number))

@@ -11,14 +11,17 @@ from chalicelib import config, journal
 from chalicelib.commands import scripts
 from chalicelib.commands.fold import fold, fold_in
 from chalicelib.commands.promotions import PromotionRow
+from chalicelib.commands.reconcile import audit, reconcile
 from chalicelib.commands.recover import bring_back, recover_promotion
 from chalicelib.commands.sweep import sweep
 from chalicelib.events import AnyEvent, CouponEvent, CouponPaid, parse
+from chalicelib.projections.coupons import CouponRow
 from chalicelib.publisher import EventPublisher
 from chalicelib.timers import EARLY_MS, Timer
+from chalicelib.wiring import read_tables
 from tests.unit.acts import fail_over, go_back, grab, let_go_of, pay, restock, snapshot, wipe
 from tests.unit.conftest import state_of
-from tests.unit.world import World, world
+from tests.unit.world import Killed, World, world
 
 __all__ = ["world"]
 
@@ -116,6 +119,26 @@ def test_a_restock_that_only_the_row_has_counts_after_the_next_sweep(world: Worl
     sweep(world.outside, world.repair)
     assert state_of(world.store, sale)["available"] == "3"
     assert restock(world, sale, 2, "monday") == "REPEATED"
+
+
+def test_a_sale_whose_audit_died_is_watched_again(world: World, let_go: str) -> None:
+    world.settle()
+    [row] = list(CouponRow.query("alice"))
+    row.delete()
+
+    def dies(_: str) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        reconcile(let_go, world.outside, replace(world.repair, rebuild=dies), read_tables)
+    assert PromotionRow.get(let_go).live is not None
+
+
+def test_an_audit_sees_a_start_that_waits_alone(world: World) -> None:
+    world.queues.takes = 0
+    sale = world.sale()
+    found = audit(sale, world.outside, read_tables, 0) or []
+    assert "OUTBOX_STUCK" in {difference.kind for difference in found}
 
 
 class Meeting:

@@ -204,3 +204,12 @@ def test_what_is_younger_than_the_grace_time_is_not_missed_yet(
     journal.append(broker.published[-1])  # and the tables are on their way
     assert kinds(sale, outside, grace_ms=60_000) == []
     assert set(kinds(sale, outside)) == {"TABLE_BEHIND"}
+
+
+def test_a_coupon_that_the_table_has_first_is_no_phantom_yet(
+    sale: str, outside: Outside, broker: Broker
+) -> None:
+    grab_coupon(GrabCoupon(sale, "c-9"), outside)
+    coupons.on_event(broker.published[-1])  # and the journal's message is on its way
+    assert kinds(sale, outside, grace_ms=60_000) == []
+    assert "TABLE_PHANTOM" in kinds(sale, outside)

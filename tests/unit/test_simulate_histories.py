@@ -284,6 +284,16 @@ Restock()
 Grab()
 Pay(reference=None)
 """,
+    "a refund without a reference is that of the payment in another story": """
+Sale(stock=2, hold_s=1)
+Snapshot()
+Grab()
+Pay()
+RollBack(by='hand')
+Grab()
+GiveBack()
+Pay(reference=None)
+""",
     "a refund of another story leaves the payment that has a unit": """
 Sale(hold_s=1)
 Grab()
