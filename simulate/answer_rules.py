@@ -68,13 +68,22 @@ def _payments(case: Case) -> Iterator[str]:
         key = (answer.who, answer.number)
         record = case.record(key)
         if answer.outcome in _PAID:
-            if not _is_paid(record, answer) and not _is_refunded(case, key, answer):
+            if not any(_has_payment(case, place, answer) for place in _places(case, key)):
                 shown = name(record) if record else "nothing"
                 yield f"step {answer.first}: {_payment(answer)} was taken, on record is {shown}"
-        elif answer.outcome in _REFUNDED and not (
-            _is_refunded(case, key, answer) or _is_paid(record, answer)
-        ):
+        elif answer.outcome in _REFUNDED and not _has_payment(case, key, answer):
             yield f"step {answer.first}: {_payment(answer)} was refused, no refund is on record"
+
+
+def _places(case: Case, key: CouponKey) -> list[CouponKey]:
+    """The coupon, and the customer's others where one number may have been granted twice."""
+    if not any(event["type"] == "PromotionRecovered" for event in case.evidence.journal):
+        return [key]
+    return [key, *(other for other in case.folded.coupons if other[0] == key[0])]
+
+
+def _has_payment(case: Case, key: CouponKey, answer: Answer) -> bool:
+    return _is_paid(case.record(key), answer) or _is_refunded(case, key, answer)
 
 
 def _payment(answer: Answer) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 from chalicelib.commands.fold import Folded, Place
 from chalicelib.events import (
-    GENERATION,
     CouponEvent,
     CouponExtended,
     CouponGrabbed,
@@ -23,10 +22,11 @@ from chalicelib.events import (
     RefundRecorded,
 )
 
+# So much time behind a fence need not be given back: an attempt of a recovery takes as long.
+SLACK_MS = 1000
 
-def make_amends(
-    folded: Folded, changed: set[Place], since: int, now: int, *, goes_on: bool
-) -> list[CouponEvent]:
+
+def make_amends(folded: Folded, changed: set[Place], since: int, now: int) -> list[CouponEvent]:
     """Decide about the coupons; returns the new event of each that changes, `folded` follows.
 
     The events have their old version and counts still.
@@ -36,12 +36,11 @@ def make_amends(
         changed: the coupons that are as they are only by what the journal's story is without.
         since: when the fence was put up, in epoch ms.
         now: the store's clock, in epoch ms.
-        goes_on: whether the newest events are of this recovery, which was interrupted.
     """
     changed = changed | folded.overruled
     touched = dict.fromkeys(sorted(changed | folded.disputed))
     touched |= dict.fromkeys(_finish_moves(folded))
-    touched |= dict.fromkeys(_extend(folded, since, now, goes_on=goes_on))
+    touched |= dict.fromkeys(_extend(folded, since, now))
     touched |= dict.fromkeys(_renumber(folded, changed))
     touched |= dict.fromkeys(_take_back(folded, changed, now))
     refunds = [_refund(payment) for payment in folded.second_payments]
@@ -54,22 +53,22 @@ def _refund(payment: CouponEvent) -> CouponEvent:
     return RefundRecorded(**_shared(payment), reason="ALREADY_PAID")
 
 
-def _extend(folded: Folded, since: int, now: int, *, goes_on: bool) -> Iterator[Place]:
-    """Those whose hold was open when the fence went up; not again if the recovery goes on."""
-    if folded.closed_as == "CANCELLED" or now <= since:
+def _extend(folded: Folded, since: int, now: int) -> Iterator[Place]:
+    """Those whose hold was open when the fence went up.
+
+    An attempt that was interrupted may have given time back already, up to the time of its event.
+    """
+    if folded.closed_as == "CANCELLED":
         return
-    generation = folded.newest // GENERATION
     for coupon in folded.active:
         if coupon.state == "PAID" or coupon.deadline is None or coupon.deadline <= since:
             continue
-        if (
-            goes_on
-            and isinstance(coupon, CouponExtended)
-            and (coupon.version // GENERATION == generation)
-        ):
+        again = isinstance(coupon, CouponExtended) and coupon.at > since
+        ms = now - (coupon.at if again else since)
+        if ms <= (SLACK_MS if again else 0):
             continue
         place = (coupon.customer_id, coupon.number)
-        shared = _shared(coupon) | {"deadline": coupon.deadline + now - since}
+        shared = _shared(coupon) | {"deadline": coupon.deadline + ms}
         folded.coupons[place] = CouponExtended(**shared)
         yield place
 

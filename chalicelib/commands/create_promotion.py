@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from pynamodb.exceptions import PutError
+from pynamodb.exceptions import PutError, PynamoDBException
 
 from chalicelib import telemetry
 from chalicelib.clients import STORE_ERRORS
@@ -85,7 +85,10 @@ def _complete(row: PromotionRow, outside: Outside) -> str | None:
             row.delete()
             raise
         state = "ON_SALE"
-    note_created(row.promotion_id)
+    try:
+        note_created(row.promotion_id)
+    except PynamoDBException as error:  # it is there; the sweep notes that
+        telemetry.count("creation_not_noted", promotion=row.promotion_id, reason=str(error))
     return state
 
 

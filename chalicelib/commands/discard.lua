@@ -1,12 +1,14 @@
--- Take a promotion out again whose creation failed: only while nobody has a coupon of it.
+-- Take a promotion out again whose creation failed: only while nobody has a coupon of it, and nobody
+-- has published its start since.
 --
 -- KEYS, ARGV[1]  see promotion.lua
 -- Returns {outcome, {}, {}}
 --   DISCARDED  it is gone
---   SELLING    somebody has a coupon already: it stays
+--   SELLING    it has begun: it stays
 
-local granted = redis.call('HGET', KEYS[1], 'granted')
-if granted and granted ~= '0' then
+local found = redis.call('HMGET', KEYS[1], 'granted', 'version')
+local published = tonumber(found[2] or 0) > redis.call('XLEN', KEYS[3])
+if (found[1] and found[1] ~= '0') or published then
   return {'SELLING', {}, {}}
 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])

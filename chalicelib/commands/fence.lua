@@ -32,7 +32,8 @@ if doubt == '' and not found[3] and same_history and found[1]
   return {'HEALTHY', {'token', '', 'since', now, 'now', now}, {}}
 end
 if not found[3] or not same_history then
-  redis.call('HDEL', KEYS[1], 'doubt', 'journaled', 'extend_ms', 'extend_below')
+  redis.call('HDEL', KEYS[1], 'doubt', 'journaled', 'extend_ms', 'extend_below',
+    'extended_to')
   redis.call('HSET', KEYS[1], 'recovering', ARGV[3], 'fenced_at', refused_since() or now,
     'history', history())
 end

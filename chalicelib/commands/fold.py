@@ -315,7 +315,25 @@ def _follow(folded: Folded, event: CouponEvent) -> tuple[CouponEvent, Place, Cou
         folded.disputed.add(place)
         event = replace(event, number=there.moved_to)
         place, there = moved, folded.coupons[moved]
+    if there is not None and _is_another(folded, event, there):
+        folded.disputed.add(place)
+        place = _place_by_key(folded, event) or (event.customer_id, folded.granted + 1)
+        event, there = replace(event, number=place[1]), folded.coupons.get(place)
     return event, place, there
+
+
+def _is_another(folded: Folded, event: CouponEvent, there: CouponEvent) -> bool:
+    """Whether a store that had gone back granted the customer's next coupon under this number."""
+    limit = 1 if folded.base is None else folded.base.coupons_per_customer or 1
+    keys = (event.request_key, there.request_key)
+    return limit > 1 and None not in keys and keys[0] != keys[1]
+
+
+def _place_by_key(folded: Folded, event: CouponEvent) -> Place | None:
+    for place, coupon in folded.coupons.items():
+        if place[0] == event.customer_id and coupon.request_key == event.request_key:
+            return place
+    return None
 
 
 def _is_money(event: CouponEvent) -> bool:

@@ -5,7 +5,7 @@ Publish first, remove after: a crash in between repeats an event and never loses
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from redis import Redis
 
@@ -92,11 +92,16 @@ def publish_waiting(promotion_id: str, store: Redis, publisher: EventPublisher) 
 def waiting(promotion_id: str, store: Redis, most: int, behind: int = 0) -> list[AnyEvent]:
     """The first of what waits in a promotion's outbox behind version `behind`, in order.
 
-    An entry that can't be read is counted and left out.
+    An entry that can't be read is counted and left out; it is empty only where nothing waits that
+    can be read.
     """
     key = scripts.key(promotion_id, "outbox")
-    entries: Any = store.xrange(key, min=f"({behind}-0", count=most)
-    return _parsed(entries)
+    first = f"({behind}-0"
+    while entries := cast("Any", store.xrange(key, min=first, count=most)):
+        if found := _parsed(entries):
+            return found
+        first = f"({entries[-1][0]}"
+    return []
 
 
 def oldest_waits_ms(promotion_id: str, store: Redis) -> int:

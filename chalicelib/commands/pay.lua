@@ -44,7 +44,11 @@ if coupon.state == 'P' then
     coupon.references = coupon.references and reference .. ',' .. coupon.references or reference
     move(promotion, ARGV[2], coupon, 'P', 'CouponPaid', now)
   end
-  return answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)
+  local reply = answer_coupon(promotion, now, same and 'REPEATED' or 'ALREADY_PAID', coupon)
+  if ARGV[5] == 'PROMISED' and not same then  -- the refund waits in front of the coupon's event
+    return take_version(promotion, reply, now, coupon.version - 1)
+  end
+  return reply
 end
 -- Each payment has a refund of its own on record, and a repeat of one has not another.
 if REFUSED[coupon.state] and (not reference or has_reference(coupon, reference)) then

@@ -19,7 +19,7 @@
 --                             history.lua),
 --                             recovering (fenced: only the recovery may touch it), fenced_at (ms),
 --                             doubt (why it can't be resumed), journaled (up to this version the
---                             outbox is in the journal), extend_ms and extend_below: see fence.lua,
+--                             outbox is in the journal), extend_ms, extend_below, extended_to: see fence.lua,
 --                             resume.lua,
 --                             lifted ("<key> <outcome>" of the call that took the last fence down),
 --                             rebuild (the read tables must still be rebuilt, or with "LATE " only

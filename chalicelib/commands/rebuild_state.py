@@ -17,7 +17,7 @@ from redis import Redis
 
 from chalicelib import journal, telemetry
 from chalicelib.commands import fold, scripts
-from chalicelib.commands.amends import make_amends
+from chalicelib.commands.amends import SLACK_MS, make_amends
 from chalicelib.commands.fold import Folded
 from chalicelib.commands.promotions import PromotionRow
 from chalicelib.events import GENERATION, AnyEvent, CouponEvent, Event, PromotionRecovered
@@ -30,9 +30,12 @@ _MOST_RANGES = 5000
 
 
 def rebuild(
-    row: PromotionRow, told: Sequence[AnyEvent], fence: Any, store: Redis
+    row: PromotionRow, told: Sequence[AnyEvent], newest: int, fence: Any, store: Redis
 ) -> tuple[str, str]:
     """Decide, journal, install; returns (outcome, reason).
+
+    `told` is the promotion's journal; `newest` the newest version before it was read, which may be
+    of an event that can't be read.
 
     The outcome is RECOVERED, or SUPERSEDED: another recovery has taken the fence down, or is
     writing its decisions just now.
@@ -47,13 +50,13 @@ def rebuild(
     late = fold.late(told)
     late_versions = {event.version for event in late}
     folded = fold.fold(event for event in told if event.version not in late_versions)
-    folded.newest = max((event.version for event in told), default=0)
-    if _is_decided(folded, token) and not conflicts:
+    folded.newest = max(newest, *(event.version for event in told), 0)
+    if _is_decided(folded, fence) and not conflicts:
         return _install(promotion_id, token, folded, _newest_generation(told), store), reason
     changed = fold.fold_in(folded, [*late, *journal.parsed(conflicts)])
     offer = _settle_offer(row, folded)
     goes_on = _goes_on(told, folded)
-    coupons = make_amends(folded, changed, fence["since"], fence["now"], goes_on=goes_on)
+    coupons = make_amends(folded, changed, fence["since"], fence["now"])
     version = folded.newest if goes_on else (folded.newest // GENERATION + 1) * GENERATION
     decided = _decided(row, told, folded, coupons, version, fence, reason, offer)
     if not journal.put_all(decided):
@@ -63,17 +66,22 @@ def rebuild(
     return _install(promotion_id, token, folded, publish, store), reason
 
 
-def _is_decided(folded: Folded, token: str) -> bool:
-    """Whether a recovery behind this fence has decided, and all that is left is to install it."""
+def _is_decided(folded: Folded, fence: Any) -> bool:
+    """Whether a recovery behind this fence has decided, and all that is left is to install it.
+
+    If that was a while ago, time has to be given back to those whose holds are open.
+    """
     base = folded.base
     return (
         isinstance(base, PromotionRecovered)
         and base.version == folded.newest
-        and base.fence == token
+        and base.fence == fence["token"]
+        and (folded.held == 0 or fence["now"] - base.at < SLACK_MS)
     )
 
 
 def _newest_generation(told: Sequence[AnyEvent]) -> list[AnyEvent]:
+    """What the recovered outbox has besides what waits behind the fence."""
     generation = told[-1].version // GENERATION
     return [event for event in told if event.version // GENERATION == generation]
 

@@ -248,10 +248,11 @@ def _resume(row: PromotionRow, token: str, outside: Outside) -> Recovery:
 
 
 def _rebuild(row: PromotionRow, fence: Any, outside: Outside) -> Recovery:
+    newest = journal.newest_version(row.promotion_id)
     told = list(journal.read(row.promotion_id))
     if not told and row.creating is not None:
         return Recovery(_finish_creation(row, outside))
-    outcome, reason = rebuild_state.rebuild(row, told, fence, outside.store)
+    outcome, reason = rebuild_state.rebuild(row, told, newest, fence, outside.store)
     return Recovery(outcome, reason, len(told))
 
 

@@ -6,11 +6,11 @@ from chalicelib.shapes import Coupon
 # The letters of coupon.lua.
 _LETTERS = {"GRABBED": "G", "PAID": "P", "RELEASED": "R", "REVOKED": "V", "REFUND_DUE": "D"}
 _LETTERS_BY_REASON = {
-    "GIVEN_BACK": "B",
-    "HOLD_EXPIRED": "D",
-    "COUPON_RELEASED": "E",
-    "CANCELLED": "F",
-    "REVOKED": "W",
+    ("RELEASED", "GIVEN_BACK"): "B",
+    ("REFUND_DUE", "HOLD_EXPIRED"): "D",
+    ("REFUND_DUE", "COUPON_RELEASED"): "E",
+    ("REFUND_DUE", "CANCELLED"): "F",
+    ("REFUND_DUE", "REVOKED"): "W",
 }
 
 
@@ -25,10 +25,12 @@ def restore_coupon(held: Coupon, outside: Outside) -> str:
         held.number,
         0,
         held.grabbed_at,
-        _LETTERS_BY_REASON.get(held.reason or "", _LETTERS[held.state]),
+        _LETTERS_BY_REASON.get((held.state, held.reason or ""), _LETTERS[held.state]),
         held.deadline,
         held.paid_at,
         held.payment_reference,
+        None,
+        held.moved_to and held.moved_to.rpartition("-")[2],
     )
     text = " ".join("*" if part is None else str(part) for part in parts)
     return decide(outside, "restore_coupon", held.promotion_id, held.customer_id, text).outcome

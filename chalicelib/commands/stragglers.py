@@ -64,13 +64,14 @@ def _newest_of_each(waiting: Iterable[AnyEvent]) -> list[AnyEvent]:
 def _let_count(event: AnyEvent, outside: Outside) -> None:
     sale = event.promotion_id
     if isinstance(event, CouponEvent):
-        customer, number = event.customer_id, event.number
+        customer = event.customer_id
         if isinstance(event, CouponRevoked):
             return  # a recovery's own decision
         text = fold.write_coupon(event)
-        restored = decide(outside, "restore_coupon", sale, customer, text).outcome
-        if restored != "KNOWN":
+        restored = decide(outside, "restore_coupon", sale, customer, text)
+        if restored.outcome != "KNOWN":
             return
+        number = restored.reply.detail["at"]
         if event.state in ("PAID", "REFUND_DUE"):
             reference = event.payment_reference or "*"
             decide(outside, "pay", sale, customer, number, reference, "PROMISED")

@@ -60,19 +60,27 @@ def settled(command: PayCoupon | GiveBackCoupon, settle: Callable[[], Settled]) 
     held = coupon_by_id(command.customer_id, coupon_id(command.promotion_id, command.number))
     if isinstance(done, Settled):
         if held is not None:
-            restore_coupon(held, outside())
+            for coupon in reversed(_chain(held)):
+                restore_coupon(coupon, outside())
             done = settle()
         return answers.settled(done)
     if held is None or done == "UNKNOWN_PROMOTION":
         return answers.problem(done)
-    while held.moved_to is not None and (moved := coupon_by_id(held.customer_id, held.moved_to)):
-        held = moved
+    held = _chain(held)[-1]
     if _is_repeat(command, held):
         return answers.ok(held.to_json())
     if done == "RECOVERING" or isinstance(command, GiveBackCoupon):
         return answers.problem(done)
     bring_back(command.promotion_id, outside(), repair())
     return settled(command, settle)
+
+
+def _chain(held: Coupon) -> list[Coupon]:
+    """The coupon under each number that it has had, the newest last."""
+    chain = [held]
+    while chain[-1].moved_to and (moved := coupon_by_id(held.customer_id, chain[-1].moved_to)):
+        chain.append(moved)
+    return chain
 
 
 def _is_repeat(command: PayCoupon | GiveBackCoupon, held: Coupon) -> bool:

@@ -137,18 +137,18 @@ def told(live: Live, broker: Broker, outside: Outside) -> list[Event]:
     return [event for event in broker.published if isinstance(event, Event)]
 
 
-def test_a_recovery_that_goes_on_extends_no_hold_a_second_time(
+def test_time_that_an_interrupted_recovery_gave_back_is_not_given_back_again(
     live: Live, broker: Broker, outside: Outside
 ) -> None:
     sale = live(stock=5, hold_seconds=600)
     grab(sale, "alice", outside)
     folded = fold(broker.published)
-    [extended] = make_amends(folded, set(), 1000, 4000, goes_on=False)
-    written = replace(extended, version=GENERATION + 1)
+    [extended] = make_amends(folded, set(), 1000, 4000)
+    written = replace(extended, version=GENERATION + 1, at=4000)
     folded = fold([*broker.published, written])
-    assert make_amends(folded, set(), 1000, 9000, goes_on=True) == []
-    [again] = make_amends(folded, set(), 1000, 4000, goes_on=False)
-    assert (again.deadline or 0) - (written.deadline or 0) == 3000
+    assert make_amends(folded, set(), 1000, 4900) == []
+    [again] = make_amends(folded, set(), 1000, 9000)
+    assert (again.deadline or 0) - (written.deadline or 0) == 5000
 
 
 def counted(folded: Folded) -> tuple[int, int, int]:
