@@ -274,7 +274,7 @@ def http(aws: None) -> Callable[..., Http]:
     return ask
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lab(store_url: str) -> Iterator[Lab]:
     """The simulator's lab; all histories use the same ids and keys, so the store is empty."""
     with Redis.from_url(store_url) as store:

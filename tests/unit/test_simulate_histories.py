@@ -326,5 +326,8 @@ Cancel()
 def test_a_history_that_broke_a_rule_once_breaks_none_now(lab: Lab, name: str) -> None:
     script = HISTORIES[name]
     for at in range(1, 1 + CALLS if "ANY" in script else 2):
-        found = judge(play(lab, read_script(script.replace("ANY", str(at)))))
+        log: list[str] = []
+        found = judge(play(lab, read_script(script.replace("ANY", str(at))), log))
         assert not found, "\n".join([f"call {at}", *map(str, found)])
+        if not any(f"(call {at})" in line for line in log):
+            break  # it makes no more calls
