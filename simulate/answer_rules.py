@@ -41,7 +41,8 @@ def _untrue(case: Case, key: CouponKey, record: Row) -> str:
     if reason == "CANCELLED" and not case.answers("cancel"):
         return f"{name(record)}: nobody cancelled the promotion"
     if state in ("PAID", "REFUND_DUE"):
-        sent = {answer.asked["reference"] for answer in case.requests_for("pay", key)}
+        places = _places(case, key)
+        sent = {a.asked["reference"] for place in places for a in case.requests_for("pay", place)}
         if record.get("paymentReference") not in sent:
             return f"{name(record)}: nobody sent this payment"
     if state == "REVOKED":

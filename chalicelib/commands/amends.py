@@ -34,7 +34,7 @@ def make_amends(folded: Folded, changed: set[Place], since: int, now: int) -> li
     Args:
         folded: the promotion, all witnesses folded in.
         changed: the coupons that are as they are only by what the journal's story is without.
-        since: when the fence was put up, in epoch ms.
+        since: from when on nobody was served, in epoch ms.
         now: the store's clock, in epoch ms.
     """
     changed = changed | folded.overruled
@@ -56,16 +56,16 @@ def _refund(payment: CouponEvent) -> CouponEvent:
 def _extend(folded: Folded, since: int, now: int) -> Iterator[Place]:
     """Those whose hold was open when the fence went up.
 
-    An attempt that was interrupted may have given time back already, up to the time of its event.
+    Time counts from the coupon's newest event on: an attempt that was interrupted may have given
+    time back already, and a fence of before may have been down meanwhile.
     """
     if folded.closed_as == "CANCELLED":
         return
     for coupon in folded.active:
         if coupon.state == "PAID" or coupon.deadline is None or coupon.deadline <= since:
             continue
-        again = isinstance(coupon, CouponExtended) and coupon.at > since
-        ms = now - (coupon.at if again else since)
-        if ms <= (SLACK_MS if again else 0):
+        ms = now - max(since, coupon.at)
+        if ms <= (SLACK_MS if isinstance(coupon, CouponExtended) and coupon.at > since else 0):
             continue
         place = (coupon.customer_id, coupon.number)
         shared = _shared(coupon) | {"deadline": coupon.deadline + ms}

@@ -10,9 +10,9 @@
 -- ARGV[5]        up to which version the outbox is in the journal. Then no fence is put up: the one with
 --                this token keeps it; "" or none otherwise
 -- ARGV[6]        revision that the table knows, if it was read: an offer below it is stale
--- Returns {outcome, {token, since, now, journaled, doubt}, {}}
---   FENCED   it is, by this call or one before; since when (ms), up to which version its outbox is
---            in the journal, and the doubt if there is one
+-- Returns {outcome, {token, since, unserved, now, journaled, doubt}, {}}
+--   FENCED   it is, by this call or one before; since when, from when on time is to be given back
+--            (ms), up to which version its outbox is in the journal, and the doubt if there is one
 --   HEALTHY  its state is there and up to date
 --   SUPERSEDED  with ARGV[5]: the fence with this token is down
 
@@ -32,10 +32,15 @@ if doubt == '' and not found[3] and same_history and found[1]
   return {'HEALTHY', {'token', '', 'since', now, 'now', now}, {}}
 end
 if not found[3] or not same_history then
+  -- What the fence of an earlier history was up for is given back as well.
+  local before = found[3] and redis.call('HMGET', KEYS[1], 'extended_to', 'fenced_at') or {}
   redis.call('HDEL', KEYS[1], 'doubt', 'journaled', 'extend_ms', 'extend_below',
     'extended_to')
   redis.call('HSET', KEYS[1], 'recovering', ARGV[3], 'fenced_at', refused_since() or now,
     'history', history())
+  if before[1] or before[2] then
+    redis.call('HSET', KEYS[1], 'extended_to', before[1] or before[2])
+  end
 end
 if found[1] then
   redis.call('PERSIST', KEYS[1])
@@ -48,13 +53,14 @@ end
 if journaled then
   redis.call('HSET', KEYS[1], 'journaled', journaled)
 end
-local fence = redis.call('HMGET', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'doubt')
+local fence = redis.call('HMGET', KEYS[1], 'recovering', 'fenced_at', 'journaled', 'doubt',
+  'extended_to')
 -- A clock that was set back must not make anybody wait for the time of before.
 if tonumber(fence[2]) > now then
   fence[2] = now
   redis.call('HSET', KEYS[1], 'fenced_at', now)
 end
 local detail = {'token', fence[1], 'since', tonumber(fence[2]), 'now', now,
-  'journaled', tonumber(fence[3] or 0)}
+  'unserved', math.min(tonumber(fence[5] or fence[2]), now), 'journaled', tonumber(fence[3] or 0)}
 append(detail, 'doubt', fence[4])
 return {'FENCED', detail, {}}

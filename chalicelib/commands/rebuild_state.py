@@ -56,7 +56,7 @@ def rebuild(
     changed = fold.fold_in(folded, [*late, *journal.parsed(conflicts)])
     offer = _settle_offer(row, folded)
     goes_on = _goes_on(told, folded)
-    coupons = make_amends(folded, changed, fence["since"], fence["now"])
+    coupons = make_amends(folded, changed, fence["unserved"], fence["now"])
     version = folded.newest if goes_on else (folded.newest // GENERATION + 1) * GENERATION
     decided = _decided(row, told, folded, coupons, version, fence, reason, offer)
     if not journal.put_all(decided):

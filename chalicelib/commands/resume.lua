@@ -38,7 +38,7 @@ if promotion.hold_ms > 0 and promotion.state ~= 'CANCELLED' then
     ms = 0
   end
   local members = ms > 0 and redis.call('ZREVRANGEBYSCORE', KEYS[4], found[8] or '+inf',
-    '(' .. found[6], 'WITHSCORES', 'LIMIT', 0, ARGV[5]) or {}
+    '(' .. from, 'WITHSCORES', 'LIMIT', 0, ARGV[5]) or {}
   for i = 1, #members, 2 do
     local number, customer = string.match(members[i], '^(%d+) (.+)$')
     local coupon = find(coupons_of(promotion, customer), 'number', tonumber(number))

@@ -142,12 +142,13 @@ def test_time_that_an_interrupted_recovery_gave_back_is_not_given_back_again(
 ) -> None:
     sale = live(stock=5, hold_seconds=600)
     grab(sale, "alice", outside)
+    at = broker.published[-1].at
     folded = fold(broker.published)
-    [extended] = make_amends(folded, set(), 1000, 4000)
-    written = replace(extended, version=GENERATION + 1, at=4000)
+    [extended] = make_amends(folded, set(), at + 1000, at + 4000)
+    written = replace(extended, version=GENERATION + 1, at=at + 4000)
     folded = fold([*broker.published, written])
-    assert make_amends(folded, set(), 1000, 4900) == []
-    [again] = make_amends(folded, set(), 1000, 9000)
+    assert make_amends(folded, set(), at + 1000, at + 4900) == []
+    [again] = make_amends(folded, set(), at + 1000, at + 9000)
     assert (again.deadline or 0) - (written.deadline or 0) == 5000
 
 

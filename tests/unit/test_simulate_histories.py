@@ -294,6 +294,13 @@ Grab()
 GiveBack()
 Pay(reference=None)
 """,
+    "no hold ends behind a fence that a fail-over has made a new one of": """
+Sale(hold_s=1)
+Grab()
+Wipe()
+Sweep()
+FailOver()
+""",
     "a refund of another story leaves the payment that has a unit": """
 Sale(hold_s=1)
 Grab()
