@@ -10,6 +10,7 @@ from chalicelib import telemetry
 from chalicelib.clients import STORE_ERRORS
 from chalicelib.commands import scripts
 from chalicelib.commands.decision import NotOnRecord, Outside, decide
+from chalicelib.commands.fold import restocks_in_text
 from chalicelib.commands.offer import Offer, check_admission, price_for, store_fields
 from chalicelib.commands.promotions import PromotionRow, find_promotion, note_created
 from chalicelib.tables import refused_by_condition
@@ -99,6 +100,8 @@ def install_promotion(row: PromotionRow, outside: Outside) -> str:
         redis.RedisError: the store is away; calling again is safe.
     """
     fields = ["revision", int(row.revision), *store_fields(row.offer(), row.exact_price())]
+    for key, added in restocks_in_text(row.restocks or "").items():
+        fields += [f"restock:{key}", f"{added} 0"]
     state: str = decide(outside, "install", row.promotion_id, *fields).reply.detail["state"]
     return state
 

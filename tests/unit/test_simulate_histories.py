@@ -301,6 +301,16 @@ Wipe()
 Sweep()
 FailOver()
 """,
+    "a promotion that is installed from its row has the keys of its restocks": """
+Sale(fault=Fault(kind='dies', at=3), order='shuffled')
+Snapshot()
+Consumer(mode='fails')
+FailOver()
+Sweep(); Time(ms=11000); Sweep()
+Restock()
+RollBack()
+Sweep(); Time(ms=11000); Sweep()
+""",
     "a refund of another story leaves the payment that has a unit": """
 Sale(hold_s=1)
 Grab()
