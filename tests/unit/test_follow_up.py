@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib import config, journal
 from chalicelib.commands import scripts
+from chalicelib.commands.create_promotion import install_promotion
 from chalicelib.commands.fold import fold, fold_in
 from chalicelib.commands.promotions import PromotionRow
 from chalicelib.commands.reconcile import audit, reconcile
@@ -139,6 +140,14 @@ def test_an_audit_sees_a_start_that_waits_alone(world: World) -> None:
     sale = world.sale()
     found = audit(sale, world.outside, read_tables, 0) or []
     assert "OUTBOX_STUCK" in {difference.kind for difference in found}
+
+
+def test_a_promotion_that_is_installed_from_its_row_knows_its_restocks(world: World) -> None:
+    sale = world.sale(stock=1, now=500)
+    assert restock(world, sale, 2, "monday") == "RESTOCKED"
+    wipe(world, sale)
+    install_promotion(PromotionRow.get(sale), world.outside)
+    assert restock(world, sale, 2, "monday") == "REPEATED"
 
 
 class Meeting:
