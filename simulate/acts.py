@@ -266,6 +266,8 @@ def _roll_back(world: World, step: steps.RollBack) -> None:
     if then != _dump(world):
         world.facts.set_back = True
         world.facts.by_hand = world.facts.by_hand or step.by == "hand"
+    if step.by == "hand":
+        world.facts.fenced_since = None  # the keys of before have no fence, or one of before
     world.lab.real.delete(*map(world.key_of, scripts.PARTS))
     for part, dump in then.items():
         world.lab.binary.restore(world.key_of(part), 0, dump)

@@ -41,8 +41,9 @@ def _untrue(case: Case, key: CouponKey, record: Row) -> str:
     if reason == "CANCELLED" and not case.answers("cancel"):
         return f"{name(record)}: nobody cancelled the promotion"
     if state in ("PAID", "REFUND_DUE"):
-        places = _places(case, key)
-        sent = {a.asked["reference"] for place in places for a in case.requests_for("pay", place)}
+        sent = {answer.asked["reference"] for answer in case.requests_for("pay", key)}
+        for place in _others(case, key):
+            sent |= {a.asked["reference"] for a in case.requests_for("pay", place)} - {None}
         if record.get("paymentReference") not in sent:
             return f"{name(record)}: nobody sent this payment"
     if state == "REVOKED":
@@ -69,18 +70,19 @@ def _payments(case: Case) -> Iterator[str]:
         key = (answer.who, answer.number)
         record = case.record(key)
         if answer.outcome in _PAID:
-            if not any(_has_payment(case, place, answer) for place in _places(case, key)):
+            others = _others(case, key) if answer.asked["reference"] else []
+            if not any(_has_payment(case, place, answer) for place in [key, *others]):
                 shown = name(record) if record else "nothing"
                 yield f"step {answer.first}: {_payment(answer)} was taken, on record is {shown}"
         elif answer.outcome in _REFUNDED and not _has_payment(case, key, answer):
             yield f"step {answer.first}: {_payment(answer)} was refused, no refund is on record"
 
 
-def _places(case: Case, key: CouponKey) -> list[CouponKey]:
-    """The coupon, and the customer's others where one number may have been granted twice."""
+def _others(case: Case, key: CouponKey) -> list[CouponKey]:
+    """The customer's other coupons where one number may have been granted twice."""
     if not any(event["type"] == "PromotionRecovered" for event in case.evidence.journal):
-        return [key]
-    return [key, *(other for other in case.folded.coupons if other[0] == key[0])]
+        return []
+    return [other for other in case.folded.coupons if other[0] == key[0] and other != key]
 
 
 def _has_payment(case: Case, key: CouponKey, answer: Answer) -> bool:

@@ -172,12 +172,7 @@ def _window(case: Case) -> Iterator[str]:
 
 
 def _fences(case: Case) -> Iterator[str]:
-    """A hold whose deadline came while the promotion was fenced does not end with the fence.
-
-    Whoever puts old keys back by hand takes the fence away, which nobody can know afterwards.
-    """
-    if case.evidence.by_hand:
-        return
+    """A hold whose deadline came while the promotion was fenced does not end with the fence."""
     for event in case.evidence.journal:
         if event.get("reason") != "EXPIRED":
             continue

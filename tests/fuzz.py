@@ -35,11 +35,9 @@ def fuzz(
     seed: int,
     seconds: float | None = None,
     report: IO[str] | None = None,
-    phases: str = "coverage,fuzzing",
 ) -> int:
     """Send up to `cases` requests to each operation, for `seconds` if given.
 
-    phases: "coverage" sends each value at the edges of what is allowed, "fuzzing" random ones.
     Where the cloud asks for tokens, requests have them, and STATUSES tells how many were answered
     how. Returns 0 when every answer was as described; what was not goes into the report, or is
     printed.
@@ -54,7 +52,7 @@ def fuzz(
             *command,
             f"{cloud.url}/openapi.json",
             "--phases",
-            phases,
+            "coverage,fuzzing",
             *limits,
             *_PATIENCE,
         ],

@@ -50,7 +50,8 @@ def create_promotion(command: CreatePromotion, outside: Outside) -> Creation:
         NoAdmissionKeys: see `check_admission`; nothing was created.
         redis.RedisError: the store is away; nothing was created.
         NotOnRecord: neither broker nor journal took the start; nothing was created.
-        pynamodb.exceptions.PynamoDBException: a table is away; nothing was created.
+        pynamodb.exceptions.PynamoDBException: a table is away. Nothing was created, unless the row
+            of a creation that was undone could not be deleted: then the sweep creates it.
     """
     check_admission(command.offer)
     row = PromotionRow.of(_id_of(command.key), command.offer, price_for(command.offer))
@@ -74,7 +75,7 @@ def _complete(row: PromotionRow, outside: Outside) -> str | None:
 
     Raises:
         NotOnRecord: the start is on record nowhere, and the promotion is taken out again.
-        pynamodb.exceptions.PynamoDBException: the table is away; the sweep goes on.
+        pynamodb.exceptions.PynamoDBException: the row could not be deleted; the sweep completes it.
     """
     try:
         state = install_promotion(row, outside)

@@ -170,7 +170,7 @@ def _pays_twice(folded: Folded, event: CouponEvent, there: CouponEvent) -> bool:
 
 
 def _with_reference(folded: Folded, event: CouponEvent, there: CouponEvent) -> CouponEvent:
-    """Money that is told without a reference is the payment whose reference is known."""
+    """A payment without a reference is the one whose reference is known."""
     if event.payment_reference is not None or there.payment_reference is None:
         return event
     folded.overruled.add((event.customer_id, event.number))
@@ -350,11 +350,11 @@ def _outweighs(event: CouponEvent, there: CouponEvent) -> bool:
     The refund of a second payment says nothing of the coupon, which the first one has paid for.
     """
 
-    def weight(told: CouponEvent) -> tuple[int, int, int]:
-        money = {"PAID": 1, "REFUND_DUE": 2}.get(told.state, 0)
-        if _is_of_second_payment(told):
+    def weight(coupon: CouponEvent) -> tuple[int, int, int]:
+        money = {"PAID": 1, "REFUND_DUE": 2}.get(coupon.state, 0)
+        if _is_of_second_payment(coupon):
             money = 0
-        return (told.version // GENERATION, money, told.version)
+        return (coupon.version // GENERATION, money, coupon.version)
 
     return weight(event) > weight(there)
 

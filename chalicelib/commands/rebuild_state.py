@@ -30,12 +30,12 @@ _MOST_RANGES = 5000
 
 
 def rebuild(
-    row: PromotionRow, told: Sequence[AnyEvent], newest: int, fence: Any, store: Redis
+    row: PromotionRow, events: Sequence[AnyEvent], newest: int, fence: Any, store: Redis
 ) -> tuple[str, str]:
     """Decide, journal, install; returns (outcome, reason).
 
-    `told` is the promotion's journal; `newest` the newest version before it was read, which may be
-    of an event that can't be read.
+    `events` is the promotion's journal. `newest` is its newest version before it was read, also
+    where that event can't be read.
 
     The outcome is RECOVERED, or SUPERSEDED: another recovery has taken the fence down, or is
     writing its decisions just now.
@@ -47,22 +47,22 @@ def rebuild(
     had_state = store.hexists(scripts.key(promotion_id, "promotion"), "state")
     reason = fence.get("doubt") or ("WRITES_LOST" if had_state else "STATE_LOST")
     conflicts = journal.conflicts(promotion_id)
-    late = fold.late(told)
+    late = fold.late(events)
     late_versions = {event.version for event in late}
-    folded = fold.fold(event for event in told if event.version not in late_versions)
-    folded.newest = max(newest, *(event.version for event in told), 0)
+    folded = fold.fold(event for event in events if event.version not in late_versions)
+    folded.newest = max(newest, *(event.version for event in events), 0)
     if _is_decided(folded, fence) and not conflicts:
-        return _install(promotion_id, token, folded, _newest_generation(told), store), reason
+        return _install(promotion_id, token, folded, _newest_generation(events), store), reason
     changed = fold.fold_in(folded, [*late, *journal.parsed(conflicts)])
     offer = _settle_offer(row, folded)
-    goes_on = _goes_on(told, folded)
+    goes_on = _goes_on(events, folded)
     coupons = make_amends(folded, changed, fence["unserved"], fence["now"])
     version = folded.newest if goes_on else (folded.newest // GENERATION + 1) * GENERATION
-    decided = _decided(row, told, folded, coupons, version, fence, reason, offer)
+    decided = _decided(row, events, folded, coupons, version, fence, reason, offer)
     if not journal.put_all(decided):
         return "SUPERSEDED", reason
     journal.settle(conflicts)
-    publish = _newest_generation([*told, *decided])
+    publish = _newest_generation([*events, *decided])
     return _install(promotion_id, token, folded, publish, store), reason
 
 
@@ -80,17 +80,17 @@ def _is_decided(folded: Folded, fence: Any) -> bool:
     )
 
 
-def _newest_generation(told: Sequence[AnyEvent]) -> list[AnyEvent]:
+def _newest_generation(events: Sequence[AnyEvent]) -> list[AnyEvent]:
     """What the recovered outbox has besides what waits behind the fence."""
-    generation = told[-1].version // GENERATION
-    return [event for event in told if event.version // GENERATION == generation]
+    generation = events[-1].version // GENERATION
+    return [event for event in events if event.version // GENERATION == generation]
 
 
 def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
     """The promotion's offer as fields of `PromotionRecovered`; settles its stock and its end, too.
 
-    A promotion's row is a witness as well: an operator was told of what it has. Whichever of row
-    and journal is newer by the revision has the stock, and a restock that it is without is added.
+    A promotion's row is a witness as well: operators were answered with it. Whichever of row and
+    journal is newer by the revision has the stock, and a restock that it is without is added.
     """
     base = folded.base
     base_revision = -1 if base is None else base.revision or 0
@@ -124,24 +124,24 @@ def _settle_offer(row: PromotionRow, folded: Folded) -> dict[str, Any]:
         fields = {name: getattr(base, name) for name in names}
     if row.closed_as is not None and (
         folded.closed_as is None or row.closed_as == "CANCELLED"
-    ):  # its end was told, and a cancellation stands above any other
+    ):  # its end was answered, and a cancellation stands above any other
         folded.closed_as = row.closed_as
     if folded.closed_as == "SOLD_OUT" and 0 < folded.closed_stock < folded.stock:
         folded.closed_as = None  # a restock that counts after all has more to sell
     return fields | {"revision": max(revision, base_revision, folded.revision) + 1}
 
 
-def _goes_on(told: Sequence[AnyEvent], folded: Folded) -> bool:
+def _goes_on(events: Sequence[AnyEvent], folded: Folded) -> bool:
     """Whether the newest generation is of a recovery that did not come to its end."""
     generation = folded.newest // GENERATION
     return generation > 0 and not any(
-        isinstance(e, PromotionRecovered) and e.version // GENERATION == generation for e in told
+        isinstance(e, PromotionRecovered) and e.version // GENERATION == generation for e in events
     )
 
 
 def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
     row: PromotionRow,
-    told: Sequence[AnyEvent],
+    events: Sequence[AnyEvent],
     folded: Folded,
     coupons: Sequence[CouponEvent],
     version: int,
@@ -164,8 +164,8 @@ def _decided(  # noqa: PLR0913, PLR0917 - what the events are made of
         event = replace(coupon, version=version, **counts)
         folded.coupons[event.customer_id, event.number] = event  # of two, the later counts
         decided.append(event)
-    known = [*(event.version for event in told), *(event.version for event in decided)]
-    lost = fold.missing_versions(told)
+    known = [*(event.version for event in events), *(event.version for event in decided)]
+    lost = fold.missing_versions(events)
     if lost:
         telemetry.count("events_lost", lost, promotion=row.promotion_id)
     ranges = fold.ranges_of(known).split(",")

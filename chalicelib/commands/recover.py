@@ -46,7 +46,10 @@ _AGAIN_MS = 1000
 _ASKED_AGAIN_S = 3
 _JOURNALED_AT_ONCE = 25
 _EXTENDED_AT_ONCE = 100
-NOTHING_IS_DEAD: Callable[[str], int] = lambda _: 0  # noqa: E731
+
+
+def _no_dead_letters(_: str) -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Repair:
 
     drained: Callable[[float], bool]
     rebuild: Callable[[str], object]
-    dead_letters: Callable[[str], int] = NOTHING_IS_DEAD
+    dead_letters: Callable[[str], int] = _no_dead_letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +252,11 @@ def _resume(row: PromotionRow, token: str, outside: Outside) -> Recovery:
 
 def _rebuild(row: PromotionRow, fence: Any, outside: Outside) -> Recovery:
     newest = journal.newest_version(row.promotion_id)
-    told = list(journal.read(row.promotion_id))
-    if not told and row.creating is not None:
+    events = list(journal.read(row.promotion_id))
+    if not events and row.creating is not None:
         return Recovery(_finish_creation(row, outside))
-    outcome, reason = rebuild_state.rebuild(row, told, newest, fence, outside.store)
-    return Recovery(outcome, reason, len(told))
+    outcome, reason = rebuild_state.rebuild(row, events, newest, fence, outside.store)
+    return Recovery(outcome, reason, len(events))
 
 
 def _finish_creation(row: PromotionRow, outside: Outside) -> str:
